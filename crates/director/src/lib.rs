@@ -1,0 +1,1 @@
+//! director: to be written.

@@ -1,0 +1,2 @@
+//! weir: to be written.
+fn main() {}
