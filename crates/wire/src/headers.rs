@@ -1,0 +1,291 @@
+//! What one parse learned of a frame: offsets, flow key, TCP flags. `Copy`, at most one cache line.
+//!
+//! Promises: the offsets lie inside the frame, the IP packet they describe is whole, and what is not understood
+//! has a name ([`ParseError`]). After this no function reads an EtherType again.
+//! Does not know: whether a packet is wanted.
+
+use crate::ethernet::{self, EtherType};
+use crate::{FlowKey, FlowKeyV4, FlowKeyV6, Protocol, icmp, icmpv6, ipv4, ipv6, tcp, udp};
+
+/// What a frame carries, as far as its way through the director depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Content {
+    /// A TCP segment.
+    Tcp,
+    /// A UDP datagram.
+    Udp,
+    /// An ICMP or ICMPv6 error about a TCP or UDP packet that is quoted in it.
+    IcmpError,
+    /// Any other ICMP or ICMPv6 message: echo, neighbour discovery, multicast listener discovery.
+    Icmp,
+    /// An ARP packet.
+    Arp,
+}
+
+/// Why a frame was not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParseError {
+    /// Shorter than an Ethernet header and its tag.
+    EthernetTruncated,
+    /// A VLAN tag with a number: no port of ours belongs to a VLAN.
+    VlanNotOurs,
+    /// Neither IPv4, IPv6 nor ARP.
+    EtherTypeUnknown,
+    /// An ARP packet that is cut off, or not about IPv4 over Ethernet.
+    ArpMalformed,
+    /// An IPv4 header that is cut off, of another version, or whose lengths contradict each other.
+    Ipv4Malformed,
+    /// Fewer bytes arrived than the IPv4 header announces.
+    Ipv4Truncated,
+    /// An IPv6 header that is cut off or of another version.
+    Ipv6Malformed,
+    /// Fewer bytes arrived than the IPv6 header announces.
+    Ipv6Truncated,
+    /// Extension headers that are cut off, too many, or out of place.
+    Ipv6ExtensionMalformed,
+    /// A part of a fragmented datagram.
+    Fragment,
+    /// A protocol above IP that is not forwarded.
+    ProtocolUnknown,
+    /// A TCP header that is cut off or whose data offset is impossible.
+    TcpMalformed,
+    /// A UDP header that is cut off or whose length is impossible.
+    UdpMalformed,
+    /// An ICMP or ICMPv6 message that is cut off, or an error whose quotation cannot be read.
+    IcmpMalformed,
+}
+
+/// What one parse learned. All offsets are in bytes from the start of the frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Headers {
+    /// The flow. Of an ICMP error: the quoted packet's flow turned round, which is the key under which packets
+    /// from the error's sender's side are found. Of other contents: addresses where there are any, no L4 ports.
+    pub key: FlowKey,
+    /// Start of the IP (or ARP) header.
+    pub l3: u16,
+    /// Start of the TCP, UDP or ICMP header.
+    pub l4: u16,
+    /// End of the IP packet; what follows in the frame is Ethernet padding.
+    pub end: u16,
+    /// Bytes of the TCP header with its options; of other contents the fixed header's.
+    pub l4_header_bytes: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// What the frame carries.
+    pub content: Content,
+    /// Flags of a TCP segment, else none.
+    pub tcp_flags: tcp::Flags,
+    /// Of an ICMP error: start of the quoted packet's TCP or UDP header. Otherwise 0.
+    pub quoted_l4: u16,
+}
+
+const _: () = assert!(size_of::<Headers>() <= 64, "at most one cache line");
+
+impl Headers {
+    /// Parses a frame from its Ethernet header.
+    #[inline]
+    pub fn parse(frame: &[u8]) -> Result<Self, ParseError> {
+        let (ether_type, l3) = ethernet::parse(frame)?;
+        match ether_type {
+            EtherType::Ipv4 => Self::parse_ipv4(frame, l3),
+            EtherType::Ipv6 => Self::parse_ipv6(frame, l3),
+            EtherType::Arp => Self::parse_arp(frame, l3),
+        }
+    }
+
+    /// Bytes of the IP packet.
+    #[inline]
+    pub fn ip_bytes(&self) -> u16 {
+        self.end - self.l3
+    }
+
+    /// Whether the IP header is an IPv6 one.
+    #[inline]
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self.key, FlowKey::V6(_))
+    }
+
+    #[inline]
+    fn parse_ipv4(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
+        let header = ipv4::parse(frame, l3)?;
+        let addresses = header.addresses;
+        let (content, protocol) = match header.protocol {
+            6 => (Content::Tcp, Protocol::Tcp),
+            17 => (Content::Udp, Protocol::Udp),
+            icmp::PROTOCOL => return parse_icmp(frame, l3, &header),
+            _ => return Err(ParseError::ProtocolUnknown),
+        };
+        let (l4_ports, l4_header_bytes, tcp_flags) =
+            parse_l4(&frame[..header.end], header.l4, content)?;
+        Ok(Self {
+            key: FlowKey::V4(FlowKeyV4 {
+                addresses,
+                l4_ports,
+                protocol,
+            }),
+            l3: l3 as u16,
+            l4: header.l4 as u16,
+            end: header.end as u16,
+            l4_header_bytes,
+            ttl: header.ttl,
+            content,
+            tcp_flags,
+            quoted_l4: 0,
+        })
+    }
+
+    #[inline]
+    fn parse_ipv6(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
+        let header = ipv6::parse(frame, l3)?;
+        let (content, protocol) = match header.protocol {
+            6 => (Content::Tcp, Protocol::Tcp),
+            17 => (Content::Udp, Protocol::Udp),
+            icmpv6::PROTOCOL => return parse_icmpv6(frame, l3, &header),
+            _ => return Err(ParseError::ProtocolUnknown),
+        };
+        let (l4_ports, l4_header_bytes, tcp_flags) =
+            parse_l4(&frame[..header.end], header.l4, content)?;
+        Ok(Self {
+            key: FlowKey::V6(FlowKeyV6 {
+                source: header.source,
+                destination: header.destination,
+                l4_ports,
+                protocol,
+            }),
+            l3: l3 as u16,
+            l4: header.l4 as u16,
+            end: header.end as u16,
+            l4_header_bytes,
+            ttl: header.hop_limit,
+            content,
+            tcp_flags,
+            quoted_l4: 0,
+        })
+    }
+
+    #[cold]
+    fn parse_arp(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
+        crate::arp::Arp::parse(frame, l3)?;
+        Ok(Self {
+            key: FlowKey::V4(FlowKeyV4 {
+                addresses: 0,
+                l4_ports: 0,
+                protocol: Protocol::Udp,
+            }),
+            l3: l3 as u16,
+            l4: l3 as u16,
+            end: frame.len() as u16,
+            l4_header_bytes: 0,
+            ttl: 0,
+            content: Content::Arp,
+            tcp_flags: tcp::Flags::default(),
+            quoted_l4: 0,
+        })
+    }
+}
+
+/// Reads L4 ports, header length and flags of a TCP segment or UDP datagram that begins at `l4` and ends where
+/// `ip_packet` does.
+#[inline]
+fn parse_l4(
+    ip_packet: &[u8],
+    l4: usize,
+    content: Content,
+) -> Result<(u32, u8, tcp::Flags), ParseError> {
+    let transport = &ip_packet[l4..];
+    match content {
+        Content::Tcp => tcp::parse(transport),
+        Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp => udp::parse(transport),
+    }
+}
+
+/// An ICMP message: an error is found by what it quotes, anything else by nobody.
+#[cold]
+fn parse_icmp(frame: &[u8], l3: usize, header: &ipv4::Header) -> Result<Headers, ParseError> {
+    let message = &frame[header.l4..header.end];
+    let kind = icmp::parse(message)?;
+    let mut headers = Headers {
+        key: FlowKey::V4(FlowKeyV4 {
+            addresses: header.addresses,
+            l4_ports: 0,
+            protocol: Protocol::Udp,
+        }),
+        l3: l3 as u16,
+        l4: header.l4 as u16,
+        end: header.end as u16,
+        l4_header_bytes: icmp::HEADER_BYTES as u8,
+        ttl: header.ttl,
+        content: Content::Icmp,
+        tcp_flags: tcp::Flags::default(),
+        quoted_l4: 0,
+    };
+    if kind == icmp::Message::Error {
+        let quoted_l3 = header.l4 + icmp::HEADER_BYTES;
+        let quoted = ipv4::parse_quoted(&frame[..header.end], quoted_l3)?;
+        let protocol = Protocol::from_number(quoted.protocol).ok_or(ParseError::ProtocolUnknown)?;
+        let l4_ports = quoted_l4_ports(&frame[..header.end], quoted.l4)?;
+        headers.key = FlowKey::V4(
+            FlowKeyV4 {
+                addresses: quoted.addresses,
+                l4_ports,
+                protocol,
+            }
+            .turned(),
+        );
+        headers.content = Content::IcmpError;
+        headers.quoted_l4 = quoted.l4 as u16;
+    }
+    Ok(headers)
+}
+
+/// An ICMPv6 message, likewise.
+#[cold]
+fn parse_icmpv6(frame: &[u8], l3: usize, header: &ipv6::Header) -> Result<Headers, ParseError> {
+    let message = &frame[header.l4..header.end];
+    let kind = icmpv6::parse(message)?;
+    let mut headers = Headers {
+        key: FlowKey::V6(FlowKeyV6 {
+            source: header.source,
+            destination: header.destination,
+            l4_ports: 0,
+            protocol: Protocol::Udp,
+        }),
+        l3: l3 as u16,
+        l4: header.l4 as u16,
+        end: header.end as u16,
+        l4_header_bytes: icmpv6::HEADER_BYTES as u8,
+        ttl: header.hop_limit,
+        content: Content::Icmp,
+        tcp_flags: tcp::Flags::default(),
+        quoted_l4: 0,
+    };
+    if kind == icmp::Message::Error {
+        let quoted_l3 = header.l4 + icmpv6::HEADER_BYTES;
+        let quoted = ipv6::parse_quoted(&frame[..header.end], quoted_l3)?;
+        let protocol = Protocol::from_number(quoted.protocol).ok_or(ParseError::ProtocolUnknown)?;
+        let l4_ports = quoted_l4_ports(&frame[..header.end], quoted.l4)?;
+        headers.key = FlowKey::V6(
+            FlowKeyV6 {
+                source: quoted.source,
+                destination: quoted.destination,
+                l4_ports,
+                protocol,
+            }
+            .turned(),
+        );
+        headers.content = Content::IcmpError;
+        headers.quoted_l4 = quoted.l4 as u16;
+    }
+    Ok(headers)
+}
+
+/// The L4 ports of a quoted packet, of which only the first 8 bytes above IP need be there (RFC 792).
+fn quoted_l4_ports(message: &[u8], l4: usize) -> Result<u32, ParseError> {
+    message
+        .get(l4..)
+        .and_then(|quoted| quoted.first_chunk::<8>())
+        .and_then(|quoted| quoted.first_chunk::<4>())
+        .map(|l4_ports| u32::from_ne_bytes(*l4_ports))
+        .ok_or(ParseError::IcmpMalformed)
+}
