@@ -1,0 +1,156 @@
+//! The director's configuration for a topology, as an operator would write it.
+//!
+//! Promises: the text names every port, route and local address of the topology, and the services asked for; nothing
+//! else. IPv6 services take their local addresses from the same pool as IPv4 services.
+//! Does not know: the configuration crate; the text is what a user would type, so that a change of the language that
+//! breaks users breaks the lab.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::topology::{Family, Topology};
+
+/// One service, in FULLNAT.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Where clients go.
+    pub vip: SocketAddr,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The scheduler, as written in the configuration: `Rr`, `Wrr`, `Lc`, `Wlc`.
+    pub scheduler: &'static str,
+    /// The destinations and their weights.
+    pub destinations: Vec<(SocketAddr, u32)>,
+}
+
+/// A service's transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Service {
+    /// A service on `l4_port` of the VIP, with both real servers behind it on the same L4 port.
+    pub fn new(
+        topology: &Topology,
+        family: Family,
+        protocol: Protocol,
+        l4_port: u16,
+        scheduler: &'static str,
+        weights: [u32; 2],
+    ) -> Self {
+        let real_servers = topology
+            .real_servers
+            .iter()
+            .map(|host| host.addresses.of(family));
+        Self {
+            vip: SocketAddr::new(topology.vip.of(family), l4_port),
+            protocol,
+            scheduler,
+            destinations: real_servers
+                .map(|address| SocketAddr::new(address, l4_port))
+                .zip(weights)
+                .collect(),
+        }
+    }
+
+    /// SERVICE as the command line names it: `tcp 192.0.2.100:80` as a label, `tcp/192.0.2.100:80`.
+    pub fn label(&self) -> String {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        format!("{protocol}/{}", self.vip)
+    }
+}
+
+/// The configuration text for `workers` (CPU ids) and `services` on `topology`.
+pub fn text(topology: &Topology, workers: &[usize], services: &[Service]) -> String {
+    let mut text = String::from("#![enable(implicit_some)]\n(\n");
+    write(&mut text, topology, workers, services).expect("writing to a String does not fail");
+    text
+}
+
+fn write(
+    text: &mut String,
+    topology: &Topology,
+    workers: &[usize],
+    services: &[Service],
+) -> std::fmt::Result {
+    let socket = crate::director::socket_path(&topology.lab);
+    writeln!(text, "    runtime: (")?;
+    writeln!(text, "        workers: {workers:?},")?;
+    writeln!(text, "        memory: Anonymous(mib: 256),")?;
+    writeln!(text, "        connections: 65536,")?;
+    writeln!(text, "        idle: Backoff,")?;
+    writeln!(
+        text,
+        "        admin_socket: {:?},",
+        socket.display().to_string()
+    )?;
+    writeln!(text, "    ),")?;
+
+    writeln!(text, "    ports: {{")?;
+    for port in &topology.ports {
+        let name = port.name;
+        let (ipv4, ipv6) = (port.addresses.ipv4, port.addresses.ipv6);
+        writeln!(
+            text,
+            "        {name:?}: (device: AfPacket({name:?}), addresses: [\"{ipv4}/24\", \"{ipv6}/64\"]),"
+        )?;
+    }
+    writeln!(text, "    }},")?;
+
+    if let Some(gateway) = topology.gateway {
+        writeln!(text, "    routes: [")?;
+        writeln!(
+            text,
+            "        (to: \"0.0.0.0/0\", via: \"{}\"),",
+            gateway.ipv4
+        )?;
+        writeln!(text, "        (to: \"::/0\", via: \"{}\"),", gateway.ipv6)?;
+        writeln!(text, "    ],")?;
+    }
+
+    let lips: Vec<IpAddr> = Family::ALL
+        .iter()
+        .flat_map(|&family| topology.lips.iter().map(move |lip| lip.of(family)))
+        .collect();
+    let lips: Vec<String> = lips.iter().map(|lip| format!("\"{lip}\"")).collect();
+    writeln!(
+        text,
+        "    local_pools: {{ \"default\": [{}] }},",
+        lips.join(", ")
+    )?;
+
+    writeln!(text, "    services: [")?;
+    for service in services {
+        writeln!(text, "        (")?;
+        writeln!(text, "            vip: \"{}\",", service.vip)?;
+        writeln!(text, "            protocol: {:?},", service.protocol)?;
+        writeln!(text, "            scheduler: {},", service.scheduler)?;
+        // TOA is a TCP option; the UDP forms of telling the client's address are another step.
+        match service.protocol {
+            Protocol::Tcp => writeln!(
+                text,
+                "            method: FullNat(local_pool: \"default\", client_address: Toa),"
+            )?,
+            Protocol::Udp => writeln!(
+                text,
+                "            method: FullNat(local_pool: \"default\"),"
+            )?,
+        }
+        writeln!(text, "            destinations: [")?;
+        for (address, weight) in &service.destinations {
+            writeln!(
+                text,
+                "                (address: \"{address}\", weight: {weight}),"
+            )?;
+        }
+        writeln!(text, "            ],\n        ),")?;
+    }
+    writeln!(text, "    ],\n)")
+}

@@ -1,0 +1,171 @@
+//! The director under test: the real binary in the director's namespace, spoken to as an operator would.
+//!
+//! Promises: [`Director::start`] returns when `weir status` answers; [`Director::stop`] succeeds only if the daemon
+//! ended in order on SIGTERM; a daemon that is dropped without it is killed.
+//! Does not know: anything about weir that its command line does not show.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::{Map, Value};
+
+use crate::command;
+use crate::lab::Lab;
+use crate::process::Process;
+use crate::topology::Topology;
+
+/// DPDK's start takes a second or two; a machine shared with a compiler takes longer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// A row of one of the binary's tables.
+pub type Row = Map<String, Value>;
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Director {
+    process: Process,
+    binary: PathBuf,
+    config: PathBuf,
+    socket: PathBuf,
+}
+
+/// Where the daemon of a lab has its admin socket.
+pub fn socket_path(lab: &Lab) -> PathBuf {
+    lab.folder().join("admin.sock")
+}
+
+/// Where the configuration of a lab's daemon is written.
+pub fn config_path(lab: &Lab) -> PathBuf {
+    lab.folder().join("weir.ron")
+}
+
+/// The `weir` that was built beside the running program: `WEIR_BINARY` if set, else `weir` in the folder of the
+/// program or the one above (tests run from `deps/`).
+pub fn built_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("WEIR_BINARY") {
+        return Ok(path.into());
+    }
+    let program = std::env::current_exe().context("the running program has no path")?;
+    let beside = program
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("weir"));
+    match beside.into_iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!(
+            "the binary weir is not built; run `cargo build` first, or the whole by `cargo xtask test`"
+        ),
+    }
+}
+
+impl Director {
+    /// Writes `config` into the lab's folder, starts `binary run` on it and waits until it answers.
+    pub fn start(topology: &Topology, binary: &Path, config: &str) -> Result<Self> {
+        let folder = topology.lab.folder();
+        let config_path = config_path(&topology.lab);
+        write_config(&config_path, config)?;
+        let socket = socket_path(&topology.lab);
+        let mut command = topology.director.command(binary);
+        command
+            .args(["run", "--config"])
+            .arg(&config_path)
+            .env("WEIR_SOCKET", &socket);
+        let process = Process::start(&mut command, folder.join("weir.log"))?;
+        let mut director = Self {
+            process,
+            binary: binary.to_owned(),
+            config: config_path,
+            socket,
+        };
+
+        let mut status = director.command(&["status", "--json"]);
+        director
+            .process
+            .wait_until("weir to answer `weir status`", START_LIMIT, || {
+                Ok(command::output(&mut status)?.status.success().then_some(()))
+            })
+            .with_context(|| format!("weir did not start with this configuration:\n{config}"))?;
+        Ok(director)
+    }
+
+    /// A `weir` command with `words`, addressed to this daemon.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(words).arg("--socket").arg(&self.socket);
+        command
+    }
+
+    /// Runs a `weir` command to its end, whatever its exit code.
+    pub fn output(&self, words: &[&str]) -> Result<Output> {
+        command::output(&mut self.command(words))
+    }
+
+    /// One of the tables: `weir NAME --json`.
+    pub fn table(&self, name: &str) -> Result<Vec<Row>> {
+        let text = command::run(&mut self.command(&[name, "--json"]))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("`weir {name} --json` printed no array of objects: {text}"))
+    }
+
+    /// The counts of `weir drops`, by reason; reasons never met may be missing.
+    pub fn drops(&self) -> Result<std::collections::BTreeMap<String, u64>> {
+        self.table("drops")?
+            .into_iter()
+            .map(|row| {
+                let reason = row
+                    .get("reason")
+                    .and_then(Value::as_str)
+                    .context("a drop without a reason")?;
+                let count = row
+                    .get("count")
+                    .and_then(Value::as_u64)
+                    .context("a drop without a count")?;
+                Ok((reason.to_owned(), count))
+            })
+            .collect()
+    }
+
+    /// Makes `config` the running configuration: `weir reload`.
+    pub fn reload(&self, config: &str) -> Result<()> {
+        write_config(&self.config, config)?;
+        let config = self.config.display().to_string();
+        command::run(&mut self.command(&["reload", "--config", &config])).map(drop)
+    }
+
+    /// What the daemon has logged.
+    pub fn log(&self) -> String {
+        self.process.printed()
+    }
+
+    /// The daemon's process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends the daemon by SIGTERM.
+    ///
+    /// Errors: it did not end in time, or not with exit code 0.
+    pub fn stop(self) -> Result<()> {
+        let log = self.process.printed();
+        let status = self.process.stop(Signal::SIGTERM, STOP_LIMIT)?;
+        ensure!(
+            status.success(),
+            "weir ended with {status} on SIGTERM; its log:\n{log}"
+        );
+        Ok(())
+    }
+
+    /// Lets the daemon run on after its value is gone.
+    pub fn leave_running(self) {
+        self.process.leave_running();
+    }
+}
+
+fn write_config(path: &Path, config: &str) -> Result<()> {
+    std::fs::write(path, config).with_context(|| format!("{} cannot be written", path.display()))
+}

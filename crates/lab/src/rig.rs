@@ -1,0 +1,73 @@
+//! A topology with everything running on it: what each scenario starts from.
+//!
+//! Promises: its parts are dropped in the order in which an operator would end them: director, servers, network.
+//! Does not know: the scenario.
+
+use anyhow::{Context, Result};
+
+use crate::director::{Director, built_binary};
+use crate::lab::Lab;
+use crate::server::{PeerProgram, RealServers};
+use crate::topology::{Arms, ClientSide, Topology};
+
+/// A lab in operation.
+#[derive(Debug)]
+pub struct Rig {
+    director: Option<Director>,
+    /// What runs on the real servers.
+    pub servers: RealServers,
+    /// Machines and wires.
+    pub topology: Topology,
+}
+
+impl Rig {
+    /// Builds machines and wires and starts the servers; no director yet.
+    pub fn lay_out(
+        lab: Lab,
+        arms: Arms,
+        client_side: ClientSide,
+        peer: &PeerProgram,
+    ) -> Result<Self> {
+        let topology = Topology::build(lab, arms, client_side)?;
+        let servers = RealServers::start(&topology, peer)?;
+        Ok(Self {
+            director: None,
+            servers,
+            topology,
+        })
+    }
+
+    /// Starts the binary that was built beside the running program on `config`.
+    pub fn start_director(&mut self, config: &str) -> Result<&Director> {
+        let director = Director::start(&self.topology, &built_binary()?, config)?;
+        Ok(self.director.insert(director))
+    }
+
+    /// The running director.
+    ///
+    /// Errors: none was started.
+    pub fn director(&self) -> Result<&Director> {
+        self.director
+            .as_ref()
+            .context("this rig has no director running")
+    }
+
+    /// Ends the director in order.
+    ///
+    /// Errors: none was started, or it did not end with exit code 0.
+    pub fn stop_director(&mut self) -> Result<()> {
+        self.director
+            .take()
+            .context("this rig has no director running")?
+            .stop()
+    }
+
+    /// Leaves everything in operation after this process has ended.
+    pub fn leave_running(self) -> Result<()> {
+        if let Some(director) = self.director {
+            director.leave_running();
+        }
+        self.servers.leave_running();
+        self.topology.lab.leave_running()
+    }
+}
