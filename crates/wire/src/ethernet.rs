@@ -118,3 +118,21 @@ pub fn rewrite(frame: &mut [u8], addresses: &[u8; 12]) {
         *header = *addresses;
     }
 }
+
+/// Exchanges the two MAC addresses, so that the frame goes back where it came from.
+pub fn turn(frame: &mut [u8]) {
+    if let Some([a, b, c, d, e, f, g, h, i, j, k, l]) = frame.first_chunk().copied() {
+        rewrite(frame, &[g, h, i, j, k, l, a, b, c, d, e, f]);
+    }
+}
+
+/// The header of a frame that goes back where `frame` came from; `None` when that was sent to or by a group.
+pub fn answer(frame: &[u8], ether_type: EtherType) -> Option<[u8; HEADER_BYTES]> {
+    let (destination, source) = (destination(frame)?, source(frame)?);
+    if destination.is_group() || source.is_group() {
+        return None;
+    }
+    let mut header = [0; HEADER_BYTES];
+    write(&mut header, source, destination, ether_type);
+    Some(header)
+}

@@ -15,7 +15,7 @@ pub enum Content {
     Tcp,
     /// A UDP datagram.
     Udp,
-    /// An ICMP or ICMPv6 error about a TCP or UDP packet that is quoted in it.
+    /// An ICMP or ICMPv6 error about a TCP or UDP packet that is quoted in it. Its checksum is not verified yet.
     IcmpError,
     /// Any other ICMP or ICMPv6 message: echo, neighbour discovery, multicast listener discovery.
     Icmp,
@@ -46,7 +46,7 @@ pub enum ParseError {
     Ipv6ExtensionMalformed,
     /// A part of a fragmented datagram.
     Fragment,
-    /// A protocol above IP that is not forwarded.
+    /// A protocol above IP that is not forwarded, or an error about a packet of such a protocol.
     ProtocolUnknown,
     /// A TCP header that is cut off or whose data offset is impossible.
     TcpMalformed,
@@ -86,6 +86,8 @@ impl Headers {
     /// Parses a frame from its Ethernet header.
     #[inline]
     pub fn parse(frame: &[u8]) -> Result<Self, ParseError> {
+        // Offsets are kept in 16 bits: what lies behind is as good as not there.
+        let frame = &frame[..frame.len().min(usize::from(u16::MAX))];
         let (ether_type, l3) = ethernet::parse(frame)?;
         match ether_type {
             EtherType::Ipv4 => Self::parse_ipv4(frame, l3),

@@ -1,17 +1,36 @@
-//! ICMPv6 (RFC 4443).
+//! ICMPv6 (RFC 4443): which messages are errors about a flow, and the errors and echo replies that weir itself sends.
+//!
+//! Promises: no answer is made where RFC 4443 §2.4 (e) forbids one; every message made has its checksum.
+//! Does not know: how often answers may be sent, which addresses are ours, how an error is translated.
+
 pub mod listener;
 pub mod neighbour;
 
 use std::net::Ipv6Addr;
 
-use crate::ethernet::Mac;
-use crate::icmp::Message;
-use crate::{Headers, ParseError};
+use crate::checksum::{self, Delta};
+use crate::ethernet::{self, EtherType, Mac};
+use crate::icmp::{self, Message};
+use crate::{Content, Headers, ParseError, ipv6};
 
 /// The IP protocol number.
 pub const PROTOCOL: u8 = 58;
 /// Bytes of the header; what an error quotes begins behind it.
 pub const HEADER_BYTES: usize = 8;
+
+const UNREACHABLE: u8 = 1;
+const PACKET_TOO_BIG: u8 = 2;
+const TIME_EXCEEDED: u8 = 3;
+const PARAMETER_PROBLEM: u8 = 4;
+const LAST_ERROR: u8 = 127;
+const ECHO_REQUEST: u8 = 128;
+const ECHO_REPLY: u8 = 129;
+const REDIRECT: u8 = 137;
+
+/// Hop limit of what weir itself sends beyond the link.
+const HOP_LIMIT: u8 = 64;
+/// Bytes of the largest IP packet with an error: the least MTU of IPv6 (RFC 4443 §2.4 (c)).
+const MAX_ERROR_BYTES: usize = 1280;
 
 /// An ICMPv6 error to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,37 +48,116 @@ pub enum ErrorKind {
     },
 }
 
-/// Reads a message that reaches to the end of the IP packet.
+/// Reads a message that reaches to the end of the IP packet. Its checksum is not verified.
 pub fn parse(message: &[u8]) -> Result<Message, ParseError> {
     let header: &[u8; HEADER_BYTES] = message.first_chunk().ok_or(ParseError::IcmpMalformed)?;
     match header[0] {
-        1..=4 => Ok(Message::Error),
+        UNREACHABLE | PACKET_TOO_BIG | TIME_EXCEEDED | PARAMETER_PROBLEM => Ok(Message::Error),
         _ => Ok(Message::Other),
     }
 }
 
-/// Whether the checksum of a whole message is right.
-pub fn checksum_is_right(_message: &[u8], _source: Ipv6Addr, _destination: Ipv6Addr) -> bool {
-    false
+/// Whether the checksum of a whole message between these addresses is right.
+pub fn checksum_is_right(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> bool {
+    (pseudo_header(message, source, destination) + Delta(checksum::sum(message))).0 == 0xffff
 }
 
-/// Writes the checksum of a whole message afresh.
-pub fn fill_checksum(_message: &mut [u8], _source: Ipv6Addr, _destination: Ipv6Addr) {}
+/// Writes the checksum of a whole message between these addresses afresh; one without a header is left alone.
+pub fn fill_checksum(message: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
+    if message.len() >= HEADER_BYTES {
+        message[icmp::CHECKSUM..icmp::CHECKSUM + 2].fill(0);
+        let sum = pseudo_header(message, source, destination) + Delta(checksum::sum(message));
+        message[icmp::CHECKSUM..icmp::CHECKSUM + 2].copy_from_slice(&(!sum.0).to_ne_bytes());
+    }
+}
+
+fn pseudo_header(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Delta {
+    checksum::pseudo_header(
+        [source.octets(), destination.octets()].as_flattened(),
+        PROTOCOL,
+        message.len(),
+    )
+}
 
 /// Turns a frame with an echo request into its reply, to be sent back where it came from; false, and the frame
-/// as it was, when it is none that may be answered.
-pub fn echo_reply_in_place(_frame: &mut [u8], _headers: &Headers) -> bool {
-    false
+/// as it was, when it is none, when its checksum is wrong, or when it was sent to or by a group.
+///
+/// `headers` is what [`Headers::parse`] learned of this frame.
+pub fn echo_reply_in_place(frame: &mut [u8], headers: &Headers) -> bool {
+    let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
+    let is_request = headers.content == Content::Icmp
+        && headers.is_ipv6()
+        && ethernet::answer(frame, EtherType::Ipv6).is_some()
+        && ipv6::addresses(frame, l3).is_some_and(|(from, to)| ipv6::is_answerable(from, to))
+        && frame
+            .get(l4..)
+            .is_some_and(|message| message.starts_with(&[ECHO_REQUEST, 0]))
+        && checksum::l4_is_right(frame, headers);
+    if !is_request {
+        return false;
+    }
+    ethernet::turn(frame);
+    if let Some(header) = frame[l3..].first_chunk_mut() {
+        ipv6::turn(header, HOP_LIMIT);
+    }
+    icmp::set_type(&mut frame[l4..], ECHO_REPLY);
+    true
 }
 
-/// A whole frame that answers `original_frame` with an ICMPv6 error from `source`; `None` where none may be sent.
+/// A whole frame that answers `original_frame` with an ICMPv6 error from `source`, quoting as much of it as fits.
+/// It goes back to the MAC address it came from, untagged, with a hop limit of 64.
+///
+/// `None` where RFC 4443 §2.4 (e) forbids an error: about an ICMPv6 error or redirect, about what was sent to or by
+/// a group or by no host; and for contents other than IPv6. (Its exception, packet too big about a multicast
+/// packet, is of no use to who forwards none.) `headers` is what [`Headers::parse`] learned of `original_frame`.
 pub fn error(
-    _original_frame: &[u8],
-    _headers: &Headers,
-    _source: Ipv6Addr,
-    _kind: ErrorKind,
+    original_frame: &[u8],
+    headers: &Headers,
+    source: Ipv6Addr,
+    kind: ErrorKind,
 ) -> Option<Vec<u8>> {
-    None
+    let (l3, end) = (usize::from(headers.l3), usize::from(headers.end));
+    if !headers.is_ipv6() || is_about_an_error(original_frame, headers) {
+        return None;
+    }
+    let mut frame = Vec::from(ethernet::answer(original_frame, EtherType::Ipv6)?);
+    let (sender, receiver) = ipv6::addresses(original_frame, l3)?;
+    if !ipv6::is_answerable(sender, receiver) {
+        return None;
+    }
+    let max_quoted = MAX_ERROR_BYTES - ipv6::HEADER_BYTES - HEADER_BYTES;
+    let quoted = original_frame.get(l3..end.min(l3 + max_quoted))?;
+    let (icmp_type, code, mtu) = match kind {
+        ErrorKind::PortUnreachable => (UNREACHABLE, 4, 0),
+        ErrorKind::AddressUnreachable => (UNREACHABLE, 3, 0),
+        ErrorKind::TimeExceeded => (TIME_EXCEEDED, 0, 0),
+        ErrorKind::PacketTooBig { mtu } => (PACKET_TOO_BIG, 0, mtu),
+    };
+    let mut message = vec![icmp_type, code, 0, 0];
+    message.extend(mtu.to_be_bytes());
+    message.extend(quoted);
+    fill_checksum(&mut message, source, sender);
+    let header = ipv6::NewHeader {
+        source,
+        destination: sender,
+        next_header: PROTOCOL,
+        hop_limit: HOP_LIMIT,
+        payload_bytes: message.len() as u16,
+    };
+    frame.extend(header.write());
+    frame.extend(message);
+    Some(frame)
+}
+
+/// Whether an ICMPv6 error about this packet would be an error about an error.
+fn is_about_an_error(frame: &[u8], headers: &Headers) -> bool {
+    match headers.content {
+        Content::Tcp | Content::Udp => false,
+        Content::Icmp => frame
+            .get(usize::from(headers.l4))
+            .is_none_or(|t| *t <= LAST_ERROR || *t == REDIRECT),
+        Content::IcmpError | Content::Arp => true,
+    }
 }
 
 /// The solicited-node multicast group of an address (RFC 4291 §2.7.1).

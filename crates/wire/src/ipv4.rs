@@ -3,11 +3,16 @@
 //! Promises: a header that parses lies inside the frame with its options, and so does the whole packet.
 //! Does not know: what the addresses stand for.
 
+use std::net::Ipv4Addr;
+
 use crate::ParseError;
 use crate::checksum::{self, Delta};
 
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
+
+/// The bit of the header's byte 6 (RFC 791).
+const DONT_FRAGMENT: u8 = 0x40;
 
 /// What the parse of a header learned. Offsets are in bytes from the start of the frame.
 #[derive(Clone, Copy, Debug)]
@@ -83,25 +88,93 @@ pub fn checksum_is_right(frame: &[u8], l3: usize, l4: usize) -> bool {
 
 /// Whether the packet whose header is at `l3` forbids fragmentation (DF).
 pub fn forbids_fragmentation(frame: &[u8], l3: usize) -> bool {
-    frame.get(l3 + 6).is_some_and(|flags| flags & 0x40 != 0)
+    frame
+        .get(l3 + 6)
+        .is_some_and(|flags| flags & DONT_FRAGMENT != 0)
+}
+
+/// Whether the packet whose header is at `l3` is a fragment other than the first.
+pub fn is_later_fragment(frame: &[u8], l3: usize) -> bool {
+    frame
+        .get(l3 + 6..)
+        .and_then(|bytes| bytes.first_chunk())
+        .is_some_and(|bytes| u16::from_be_bytes(*bytes) & 0x1fff != 0)
+}
+
+/// Source and destination address of the packet whose header is at `l3`.
+pub fn addresses(frame: &[u8], l3: usize) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let [a, b, c, d, e, f, g, h] = *frame.get(l3 + 12..)?.first_chunk()?;
+    Some((Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h)))
+}
+
+/// Whether a packet with these addresses may be answered at all (RFC 1122 §3.2.2): it comes from one host and was
+/// sent to one host. Directed broadcasts are not told from other addresses; their frame is a broadcast.
+pub fn is_answerable(source: Ipv4Addr, destination: Ipv4Addr) -> bool {
+    let is_one_host = |address: Ipv4Addr| !matches!(address.octets()[0], 0 | 127 | 224..);
+    is_one_host(source) && is_one_host(destination)
+}
+
+/// The header of a packet that weir itself makes: no options, no fragment and none to be made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHeader {
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+    /// Number of the protocol above.
+    pub protocol: u8,
+    /// Time to live.
+    pub ttl: u8,
+    /// Bytes that the packet carries.
+    pub payload_bytes: u16,
+}
+
+impl NewHeader {
+    /// The header's bytes, with its checksum.
+    pub fn write(&self) -> [u8; HEADER_BYTES] {
+        let mut header = [0; HEADER_BYTES];
+        header[0] = 0x45;
+        let total_bytes = self.payload_bytes.saturating_add(HEADER_BYTES as u16);
+        header[2..4].copy_from_slice(&total_bytes.to_be_bytes());
+        header[6] = DONT_FRAGMENT;
+        header[8] = self.ttl;
+        header[9] = self.protocol;
+        header[12..16].copy_from_slice(&self.source.octets());
+        header[16..].copy_from_slice(&self.destination.octets());
+        let checksum = checksum::of(&[&header]);
+        header[10..12].copy_from_slice(&checksum);
+        header
+    }
+}
+
+/// Exchanges the two addresses and sets the TTL, mending the checksum.
+pub fn turn(header: &mut [u8; HEADER_BYTES], ttl: u8) {
+    let delta = Delta::replacing(&header[8..9], &[ttl]);
+    header[8] = ttl;
+    header[12..].rotate_left(4);
+    mend(header, delta);
 }
 
 /// Replaces both addresses, takes one from the TTL, and lets `delta` (of the addresses alone) and the TTL's own
-/// edit mend the checksum.
+/// edit mend the checksum. The TTL must not be 0.
 #[inline]
 pub fn rewrite(header: &mut [u8; HEADER_BYTES], addresses: u64, delta: Delta) {
     header[12..].copy_from_slice(&addresses.to_ne_bytes());
     header[8] = header[8].wrapping_sub(1);
-    let checksum = u16::from_ne_bytes([header[10], header[11]]);
-    let checksum = (delta + Delta::TTL_DECREMENT).apply(checksum);
-    header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+    mend(header, delta + Delta::TTL_DECREMENT);
 }
 
 /// Writes a total length and mends the header checksum.
+#[inline]
 pub fn set_total_bytes(header: &mut [u8; HEADER_BYTES], total_bytes: u16) {
     let new = total_bytes.to_be_bytes();
     let delta = Delta::replacing(&header[2..4], &new);
     header[2..4].copy_from_slice(&new);
+    mend(header, delta);
+}
+
+#[inline]
+fn mend(header: &mut [u8; HEADER_BYTES], delta: Delta) {
     let checksum = delta.apply(u16::from_ne_bytes([header[10], header[11]]));
     header[10..12].copy_from_slice(&checksum.to_ne_bytes());
 }

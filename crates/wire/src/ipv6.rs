@@ -3,6 +3,8 @@
 //! Promises: a header that parses lies inside the frame with all its extension headers, and so does the whole
 //! packet. Does not know: what the addresses stand for, nor what extension headers ask for beyond their length.
 
+use std::net::Ipv6Addr;
+
 use crate::ParseError;
 
 /// Bytes of the fixed header.
@@ -10,7 +12,8 @@ pub const HEADER_BYTES: usize = 40;
 /// More extension headers than this no honest packet has.
 const MAX_EXTENSIONS: usize = 8;
 
-const HOP_BY_HOP: u8 = 0;
+/// Next header: hop-by-hop options.
+pub(crate) const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
@@ -40,15 +43,18 @@ pub fn parse(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
         return Err(ParseError::Ipv6Truncated);
     }
     if is_extension(header.protocol) {
-        skip_extensions(&frame[..header.end], &mut header)?;
+        skip_extensions(&frame[..header.end], &mut header, WHOLE)?;
     }
     Ok(header)
 }
 
-/// Parses the header at `l3` of a packet quoted in an ICMPv6 error, of which only the beginning need be there.
+/// Parses the header at `l3` of a packet quoted in an ICMPv6 error, of which only the beginning need be there. A
+/// first fragment will do, a later one does not tell its L4 ports.
 pub fn parse_quoted(message: &[u8], l3: usize) -> Result<Header, ParseError> {
     let mut header = parse_fixed(message, l3).ok_or(ParseError::IcmpMalformed)?;
-    skip_extensions(message, &mut header).map_err(|_| ParseError::IcmpMalformed)?;
+    if is_extension(header.protocol) {
+        skip_extensions(message, &mut header, FIRST).map_err(|_| ParseError::IcmpMalformed)?;
+    }
     Ok(header)
 }
 
@@ -78,21 +84,26 @@ fn is_extension(next_header: u8) -> bool {
     )
 }
 
+/// Bits of a fragment header's third and fourth byte that are zero in an atomic fragment, which is a whole packet
+/// (RFC 6946): offset, and more to come.
+const WHOLE: u16 = 0xfff9;
+/// Those that are zero in a first fragment: the offset.
+const FIRST: u16 = 0xfff8;
+
 /// Walks over extension headers up to what the packet carries. Each one but the fragment header tells its length
-/// in units of 8 bytes, the first not counted.
+/// in units of 8 bytes, the first not counted. A fragment is refused that has a bit of `zero_bits`.
 #[cold]
-fn skip_extensions(packet: &[u8], header: &mut Header) -> Result<(), ParseError> {
+fn skip_extensions(packet: &[u8], header: &mut Header, zero_bits: u16) -> Result<(), ParseError> {
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(header.protocol) {
-            return Ok(());
+            break;
         }
         let extension: &[u8; 8] = packet
             .get(header.l4..)
             .and_then(|rest| rest.first_chunk())
             .ok_or(ParseError::Ipv6ExtensionMalformed)?;
         let len_bytes = match header.protocol {
-            // An atomic fragment (offset 0, no more to come) is a whole packet (RFC 6946).
-            FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) & 0xfff9 == 0 => 8,
+            FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) & zero_bits == 0 => 8,
             FRAGMENT => return Err(ParseError::Fragment),
             _ => (usize::from(extension[1]) + 1) * 8,
         };
@@ -102,10 +113,68 @@ fn skip_extensions(packet: &[u8], header: &mut Header) -> Result<(), ParseError>
             return Err(ParseError::Ipv6ExtensionMalformed);
         }
     }
-    Err(ParseError::Ipv6ExtensionMalformed)
+    if is_extension(header.protocol) {
+        Err(ParseError::Ipv6ExtensionMalformed)
+    } else {
+        Ok(())
+    }
 }
 
-/// Replaces both addresses and takes one from the hop limit. There is no header checksum.
+/// Source and destination address of the packet whose header is at `l3`.
+pub fn addresses(frame: &[u8], l3: usize) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let (addresses, _) = frame.get(l3 + 8..)?.as_chunks::<16>();
+    match addresses {
+        [source, destination, ..] => Some((Ipv6Addr::from(*source), Ipv6Addr::from(*destination))),
+        _ => None,
+    }
+}
+
+/// Whether a packet with these addresses may be answered at all (RFC 4443 §2.4 (e)): it comes from one host and was
+/// sent to one host.
+pub fn is_answerable(source: Ipv6Addr, destination: Ipv6Addr) -> bool {
+    let is_one_host = |address: Ipv6Addr| {
+        !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
+    };
+    is_one_host(source) && is_one_host(destination)
+}
+
+/// The header of a packet that weir itself makes.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHeader {
+    /// Source address.
+    pub source: Ipv6Addr,
+    /// Destination address.
+    pub destination: Ipv6Addr,
+    /// Number of the protocol above, or of the first extension header.
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Bytes that the packet carries, extension headers among them.
+    pub payload_bytes: u16,
+}
+
+impl NewHeader {
+    /// The header's bytes.
+    pub fn write(&self) -> [u8; HEADER_BYTES] {
+        let mut header = [0; HEADER_BYTES];
+        header[0] = 0x60;
+        header[4..6].copy_from_slice(&self.payload_bytes.to_be_bytes());
+        header[6] = self.next_header;
+        header[7] = self.hop_limit;
+        header[8..24].copy_from_slice(&self.source.octets());
+        header[24..].copy_from_slice(&self.destination.octets());
+        header
+    }
+}
+
+/// Exchanges the two addresses and sets the hop limit.
+pub fn turn(header: &mut [u8; HEADER_BYTES], hop_limit: u8) {
+    header[7] = hop_limit;
+    header[8..].rotate_left(16);
+}
+
+/// Replaces both addresses and takes one from the hop limit. There is no header checksum. The hop
+/// limit must not be 0.
 #[inline]
 pub fn rewrite(header: &mut [u8; HEADER_BYTES], source: [u64; 2], destination: [u64; 2]) {
     header[7] = header[7].wrapping_sub(1);
@@ -120,6 +189,7 @@ pub fn rewrite(header: &mut [u8; HEADER_BYTES], source: [u64; 2], destination: [
 }
 
 /// Writes a payload length.
+#[inline]
 pub fn set_payload_bytes(header: &mut [u8; HEADER_BYTES], payload_bytes: u16) {
     header[4..6].copy_from_slice(&payload_bytes.to_be_bytes());
 }

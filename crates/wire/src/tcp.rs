@@ -1,11 +1,18 @@
 //! TCP (RFC 9293): header, flags, options, and the edits a director makes to them.
 //!
-//! Promises: a header that parses lies inside the packet with its options; every edit keeps the checksum right.
-//! Does not know: connections and their states.
+//! Promises: a header that parses lies inside the packet with its options; every edit keeps the checksum right,
+//! whatever the options' alignment; malformed options end the walk over them, nothing else.
+//! Does not know: connections and their states, nor the data, which no edit touches.
+//!
+//! Edits take the header with its options, `frame[l4..l4 + l4_header_bytes]`; one shorter than a header is left
+//! alone.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
-use crate::{Headers, ParseError};
+use crate::checksum::{self, Delta};
+use crate::ethernet::{self, EtherType};
+use crate::{Content, Headers, ParseError, Protocol, ipv4, ipv6};
 
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
@@ -13,6 +20,22 @@ pub const HEADER_BYTES: usize = 20;
 pub const MAX_HEADER_BYTES: usize = 60;
 /// Where the checksum stands in the header.
 pub const CHECKSUM: usize = 16;
+
+/// Option: end of the list; what follows is padding.
+const END_OF_OPTIONS: u8 = 0;
+/// Option: no operation, one byte.
+const NO_OPERATION: u8 = 1;
+/// Option: maximum segment size, 4 bytes.
+pub const MSS: u8 = 2;
+/// Option: selective acknowledgements (RFC 2018), 2 bytes and 8 for each block.
+pub const SACK: u8 = 5;
+/// Option: timestamps (RFC 7323), 10 bytes.
+pub const TIMESTAMPS: u8 = 8;
+
+/// No edit lowers an MSS below this.
+const MIN_MSS: u16 = 64;
+/// TTL or hop limit of a reset that weir itself sends.
+const TTL: u8 = 64;
 
 /// The flags byte of a TCP header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,26 +89,218 @@ pub fn acknowledgement(header: &[u8; HEADER_BYTES]) -> u32 {
     u32::from_be_bytes([header[8], header[9], header[10], header[11]])
 }
 
-/// A whole frame with the RST that answers the segment in `original_frame` (RFC 9293 §3.10.7.1).
-pub fn reset(_original_frame: &[u8], _headers: &Headers) -> Option<Vec<u8>> {
+/// Adds `by`, modulo 2³², to the sequence number.
+#[inline]
+pub fn shift_sequence(header: &mut [u8], by: u32) {
+    shift_number(header, 4, by);
+}
+
+/// Adds `by`, modulo 2³², to the acknowledgement number, if ACK says that there is one, and to every edge of
+/// selective acknowledgements (RFC 2018).
+#[inline]
+pub fn shift_acknowledgement(header: &mut [u8], by: u32) {
+    if !header
+        .get(13)
+        .is_some_and(|flags| Flags(*flags).has(Flags::ACK))
+    {
+        return;
+    }
+    shift_number(header, 8, by);
+    let Some(options) = find_option(header, SACK) else {
+        return;
+    };
+    shift_edges(header, options.start, by);
+}
+
+/// Shifts the edges in all SACK options from the one at `start` on.
+#[cold]
+fn shift_edges(header: &mut [u8], start: usize, by: u32) {
+    let mut at = start;
+    while let Some((kind, option)) = next_option(header, at) {
+        at = option.end;
+        if kind == SACK {
+            let n_edges = (option.len() - 2) / 4;
+            (0..n_edges).for_each(|n| shift_number(header, option.start + 2 + 4 * n, by));
+        }
+    }
+}
+
+/// Lowers the MSS option, if there is one, by `by` bytes, but not below 64.
+pub fn lower_mss(header: &mut [u8], by: u16) {
+    let Some(option) = find_option(header, MSS).filter(|option| option.len() == 4) else {
+        return;
+    };
+    let value = option.start + 2;
+    let mss = u16::from_be_bytes([header[value], header[value + 1]]);
+    let lowered = mss.saturating_sub(by).max(MIN_MSS).min(mss);
+    replace(header, value, &lowered.to_be_bytes());
+}
+
+/// Where the first option of `kind` lies in the header, its kind and length bytes included. `kind` is one that has
+/// a length.
+#[inline]
+pub fn find_option(header: &[u8], kind: u8) -> Option<Range<usize>> {
+    if has_only_timestamps(header) {
+        return (kind == TIMESTAMPS).then_some(22..32);
+    }
+    find_option_from(header, HEADER_BYTES, kind)
+}
+
+/// Overwrites every option of `kind` with NOPs and counts them. `kind` is one that has a length.
+#[inline]
+pub fn blank_option(header: &mut [u8], kind: u8) -> usize {
+    if has_only_timestamps(header) && kind != TIMESTAMPS {
+        return 0;
+    }
+    let mut n_blanked = 0;
+    let mut at = HEADER_BYTES;
+    while let Some(option) = find_option_from(header, at, kind) {
+        at = option.end;
+        blank(header, option);
+        n_blanked += 1;
+    }
+    n_blanked
+}
+
+/// Overwrites the option at `place` with NOPs.
+pub(crate) fn blank(header: &mut [u8], place: Range<usize>) {
+    if let Some(nops) = [NO_OPERATION; MAX_HEADER_BYTES].get(..place.len()) {
+        replace(header, place.start, nops);
+    }
+}
+
+/// NOP, NOP, timestamps: the options of nearly every segment behind the SYN (RFC 7323 appendix A). One comparison
+/// spares the walk.
+#[inline]
+fn has_only_timestamps(header: &[u8]) -> bool {
+    header.len() == 32 && header[20..24] == [NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10]
+}
+
+/// Where the first option of `kind` at or behind `at` lies.
+pub(crate) fn find_option_from(header: &[u8], mut at: usize, kind: u8) -> Option<Range<usize>> {
+    while let Some((found, option)) = next_option(header, at) {
+        if found == kind {
+            return Some(option);
+        }
+        at = option.end;
+    }
     None
 }
 
-/// Adds `by` to the sequence number.
-pub fn shift_sequence(_header: &mut [u8], _by: u32) {}
-
-/// Adds `by` to the acknowledgement number and every SACK edge.
-pub fn shift_acknowledgement(_header: &mut [u8], _by: u32) {}
-
-/// Lowers the MSS option by `by`, not below 64.
-pub fn lower_mss(_header: &mut [u8], _by: u16) {}
-
-/// Overwrites every option of `kind` with NOPs and counts them.
-pub fn blank_option(_header: &mut [u8], _kind: u8) -> usize {
-    0
+/// The kind and place of the first option at or behind `at` that has a length, NOPs passed over. The list ends at
+/// its end mark, at the end of the header, and at a length that cannot be.
+fn next_option(header: &[u8], mut at: usize) -> Option<(u8, Range<usize>)> {
+    loop {
+        match *header.get(at)? {
+            END_OF_OPTIONS => return None,
+            NO_OPERATION => at += 1,
+            kind => {
+                let end = at + usize::from(*header.get(at + 1)?);
+                return (end >= at + 2 && end <= header.len()).then_some((kind, at..end));
+            }
+        }
+    }
 }
 
-/// Where the first option of `kind` is.
-pub fn find_option(_header: &[u8], _kind: u8) -> Option<Range<usize>> {
-    None
+/// Adds `by` to the number that stands `at` bytes into the header.
+#[inline]
+fn shift_number(header: &mut [u8], at: usize, by: u32) {
+    let Some(number) = header.get(at..).and_then(|bytes| bytes.first_chunk()) else {
+        return;
+    };
+    let shifted = u32::from_be_bytes(*number).wrapping_add(by);
+    replace(header, at, &shifted.to_be_bytes());
+}
+
+/// Writes `new` over what stands `at` bytes into the header, and mends the checksum.
+#[inline]
+pub(crate) fn replace(header: &mut [u8], at: usize, new: &[u8]) {
+    if header.len() < HEADER_BYTES {
+        return;
+    }
+    let Some(old) = header.get_mut(at..at + new.len()) else {
+        return;
+    };
+    let delta = Delta::replacing(old, new).at(at);
+    old.copy_from_slice(new);
+    mend(header, delta);
+}
+
+/// Mends the checksum of a header.
+#[inline]
+pub(crate) fn mend(header: &mut [u8], delta: Delta) {
+    if let Some(field) = header
+        .get_mut(CHECKSUM..)
+        .and_then(|bytes| bytes.first_chunk_mut())
+    {
+        delta.apply_to(field);
+    }
+}
+
+/// A whole frame with the RST that answers the segment in `original_frame` as a closed connection does
+/// (RFC 9293 §3.10.7.1). It goes back to the MAC address it came from, untagged, with a TTL of 64.
+///
+/// `None` for a RST, for what was sent to or by a group or by no host, and for contents other than TCP.
+/// `headers` is what [`Headers::parse`] learned of `original_frame`.
+pub fn reset(original_frame: &[u8], headers: &Headers) -> Option<Vec<u8>> {
+    if headers.content != Content::Tcp || headers.tcp_flags.has(Flags::RST) {
+        return None;
+    }
+    let original = original_frame
+        .get(usize::from(headers.l4)..)?
+        .first_chunk()?;
+    let (sequence, acknowledgement, flags) = if headers.tcp_flags.has(Flags::ACK) {
+        (self::acknowledgement(original), 0, Flags::RST.0)
+    } else {
+        let next = sequence(original).wrapping_add(occupied(headers));
+        (0, next, Flags::RST.0 | Flags::ACK.0)
+    };
+    let mut frame = answer_headers(original_frame, headers)?;
+    let [from_high, from_low, to_high, to_low, ..] = *original;
+    frame.extend([to_high, to_low, from_high, from_low]);
+    frame.extend(sequence.to_be_bytes());
+    frame.extend(acknowledgement.to_be_bytes());
+    frame.extend([(HEADER_BYTES as u8 / 4) << 4, flags, 0, 0, 0, 0, 0, 0]);
+    let headers = Headers::parse(&frame).ok()?;
+    checksum::fill_l4(&mut frame, &headers);
+    Some(frame)
+}
+
+/// Sequence numbers that a segment takes up: one for each byte of data, one for SYN, one for FIN.
+fn occupied(headers: &Headers) -> u32 {
+    let data_bytes = headers
+        .end
+        .saturating_sub(headers.l4)
+        .saturating_sub(u16::from(headers.l4_header_bytes));
+    u32::from(data_bytes)
+        + u32::from(headers.tcp_flags.has(Flags::SYN))
+        + u32::from(headers.tcp_flags.has(Flags::FIN))
+}
+
+/// Ethernet and IP header of a segment without options and data that goes back where this frame came from.
+fn answer_headers(original_frame: &[u8], headers: &Headers) -> Option<Vec<u8>> {
+    let (ether_type, ip) = match (headers.key.source().ip(), headers.key.destination().ip()) {
+        (IpAddr::V4(sender), IpAddr::V4(receiver)) if ipv4::is_answerable(sender, receiver) => {
+            let header = ipv4::NewHeader {
+                source: receiver,
+                destination: sender,
+                protocol: Protocol::Tcp.number(),
+                ttl: TTL,
+                payload_bytes: HEADER_BYTES as u16,
+            };
+            (EtherType::Ipv4, Vec::from(header.write()))
+        }
+        (IpAddr::V6(sender), IpAddr::V6(receiver)) if ipv6::is_answerable(sender, receiver) => {
+            let header = ipv6::NewHeader {
+                source: receiver,
+                destination: sender,
+                next_header: Protocol::Tcp.number(),
+                hop_limit: TTL,
+                payload_bytes: HEADER_BYTES as u16,
+            };
+            (EtherType::Ipv6, Vec::from(header.write()))
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => return None,
+    };
+    Some([&ethernet::answer(original_frame, ether_type)?[..], &ip].concat())
 }
