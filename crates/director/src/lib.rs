@@ -1,1 +1,45 @@
-//! director: to be written.
+//! The decisions of a load balancer: what happens to a packet, and why.
+//!
+//! Promises: a pure state machine. What goes in are packets, a [`Snapshot`] and the time as a [`Tick`]; what comes
+//! out is a [`Verdict`] for each packet. Nothing here allocates, locks or formats for a packet.
+//! Does not know: clocks, threads, sockets, logs, DPDK.
+//!
+//! How it works: a hit reads `director.rs`, `connection/table.rs`, `forward/fullnat.rs`; a miss adds `open.rs`,
+//! `service.rs`, `scheduler/…`, `local_port.rs`.
+
+mod address;
+mod connection;
+mod director;
+mod drop_reason;
+mod forward;
+mod hash;
+mod ids;
+mod ledger;
+mod local_port;
+mod next_hop;
+mod open;
+mod route;
+mod scheduler;
+mod service;
+mod snapshot;
+mod steering;
+mod tick;
+mod totals;
+mod verdict;
+
+pub use address::{AddressUse, LocalAddresses};
+pub use connection::{ConnectionView, Direction, State, TableUsage, bytes_needed};
+pub use director::{Arrival, BURST, Director, Sizes};
+pub use drop_reason::DropReason;
+pub use hash::Seed;
+pub use ids::{DestinationId, Generation, NextHopId, PortId, ServiceId, WorkerId};
+pub use local_port::{L4PortRange, LocalPool};
+pub use next_hop::{NextHop, NextHops};
+pub use route::{Route, RouteTarget, Routes};
+pub use scheduler::Scheduler;
+pub use service::{ClientAddress, Destination, Method, Service, ServiceKey, Services};
+pub use snapshot::{Settings, Snapshot, Timeouts};
+pub use steering::Steering;
+pub use tick::Tick;
+pub use totals::{DestinationTotals, Load, ServiceTotals};
+pub use verdict::{PuntReason, Verdict};

@@ -1,0 +1,26 @@
+//! The connection table of one worker: no lock, no pointer, no allocation after start.
+//!
+//! Promises: both keys of a living connection are in the index, or neither; a connection that receives packets
+//! does not expire; time and memory per operation are bounded.
+//! Does not know: services, schedulers, how packets are rewritten.
+//!
+//! How it works: [`index`](self) buckets of one cache line lead from a 16-bit tag to an entry number; the slab
+//! holds the entries, one line for IPv4, two for IPv6; a wheel of lazy timers ends them. See DESIGN in
+//! `docs/architecture.md`.
+
+mod index;
+mod links;
+mod record;
+mod slab;
+mod state;
+mod table;
+mod timers;
+mod view;
+
+pub use record::Direction;
+pub(crate) use record::{Connection, EntryId, Flags, Keys};
+pub use state::State;
+pub(crate) use state::TcpEvent;
+pub(crate) use table::{Candidate, Found, NewConnection, Table, TableFull};
+pub use table::{TableUsage, bytes_needed};
+pub use view::ConnectionView;

@@ -1,0 +1,318 @@
+//! What is needed to forward the next packet of a flow: one cache line for IPv4, two for IPv6.
+//!
+//! ```text
+//! bytes  0..16  client pair, server pair (IPv4 addresses; unused with IPv6, whose second line has them)
+//!       16..24  client pair, server pair (L4 ports)
+//!       24..28  checksum deltas: IP header, L4
+//!       28..36  sequence delta, the real server's initial sequence number
+//!       36..40  protocol, state, flags
+//!       40..44  last-seen tick
+//!       44..48  next hops: inbound, outbound
+//!       48..52  destination
+//!       52..64  bytes forwarded inbound and outbound, 48 bits each
+//! ```
+//!
+//! The *client pair* is the key of packets from the client (CIP, VIP, cport, vport); the *server pair* that of
+//! packets from the real server (RIP, LIP, rport, lport). What one direction is rewritten to is the other pair
+//! turned round.
+//!
+//! Promises: plain bytes, no pointers; a record is found again by its number alone.
+//! Does not know: the index that leads to it, nor its timer.
+
+use bytemuck::{Pod, Zeroable};
+use weir_wire::checksum::Delta;
+use weir_wire::{FlowKey, FlowKeyV4, FlowKeyV6, Protocol};
+
+use super::State;
+use crate::{NextHopId, Tick};
+
+/// The way a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// From client to real server.
+    Inbound = 0,
+    /// From real server to client.
+    Outbound = 1,
+}
+
+/// The number of a connection: of its (first) line in the slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct EntryId(pub(crate) u32);
+
+/// One cache line of the slab, whatever it holds.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Line([u64; 8]);
+
+/// What is true of a connection, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// Takes two lines; the second holds the addresses.
+    pub(crate) const IPV6: Self = Self(1);
+    /// The client's address goes to the real server in a TCP option (TOA).
+    pub(crate) const TOA: Self = Self(1 << 1);
+    /// The real server's initial sequence number is known.
+    pub(crate) const ANSWERED: Self = Self(1 << 2);
+    /// Inbound segments are past what TOA goes with for good.
+    pub(crate) const TOA_DONE: Self = Self(1 << 3);
+    /// The client's FIN was seen while TOA still went with every segment: it does so to the end.
+    pub(crate) const TOA_ALWAYS: Self = Self(1 << 4);
+    /// `server_sequence` now holds the number that follows the client's last byte, as the real server sees it.
+    pub(crate) const FINAL_SEQUENCE: Self = Self(1 << 5);
+    /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
+    pub(crate) const SHIFTED: Self = Self(1 << 6);
+
+    #[inline]
+    pub(crate) fn has(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn with(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
+}
+
+/// The first line of a connection.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Connection {
+    pub(crate) client_addresses: u64,
+    pub(crate) server_addresses: u64,
+    pub(crate) client_l4_ports: u32,
+    pub(crate) server_l4_ports: u32,
+    /// What rewriting a packet inbound does to the IPv4 header checksum, the TTL aside.
+    ip_delta: u16,
+    /// What it does to the TCP or UDP checksum.
+    l4_delta: u16,
+    /// Added to sequence numbers inbound, taken from acknowledgement numbers outbound; see `Flags::SHIFTED`.
+    pub(crate) sequence_delta: u32,
+    /// The real server's initial sequence number (`Flags::ANSWERED`), later `Flags::FINAL_SEQUENCE`.
+    pub(crate) server_sequence: u32,
+    pub(crate) protocol: u8,
+    /// 0: no connection. Otherwise a `State`.
+    state: u8,
+    pub(crate) flags: Flags,
+    last_seen: u32,
+    /// By `Direction`.
+    next_hops: [u16; 2],
+    pub(crate) destination: u32,
+    /// Bytes by `Direction`, low 32 bits, then high 16 bits.
+    bytes_low: [u32; 2],
+    bytes_high: [u16; 2],
+}
+
+/// The second line of an IPv6 connection.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Addresses {
+    pub(crate) cip: [u64; 2],
+    pub(crate) vip: [u64; 2],
+    pub(crate) rip: [u64; 2],
+    pub(crate) lip: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Connection>() == 64 && size_of::<Addresses>() == 64);
+
+/// Both keys of a connection, of one family.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys {
+    V4 {
+        client: FlowKeyV4,
+        server: FlowKeyV4,
+    },
+    V6 {
+        client: FlowKeyV6,
+        server: FlowKeyV6,
+    },
+}
+
+impl Line {
+    #[inline]
+    pub(crate) fn connection(&self) -> &Connection {
+        bytemuck::cast_ref(self)
+    }
+
+    #[inline]
+    pub(crate) fn connection_mut(&mut self) -> &mut Connection {
+        bytemuck::cast_mut(self)
+    }
+
+    #[inline]
+    pub(crate) fn addresses(&self) -> &Addresses {
+        bytemuck::cast_ref(self)
+    }
+}
+
+impl From<Addresses> for Line {
+    fn from(addresses: Addresses) -> Self {
+        bytemuck::cast(addresses)
+    }
+}
+
+impl From<Connection> for Line {
+    fn from(connection: Connection) -> Self {
+        bytemuck::cast(connection)
+    }
+}
+
+impl Connection {
+    /// A connection with these keys, not yet seen.
+    pub(crate) fn new(
+        keys: &Keys,
+        state: State,
+        flags: Flags,
+        next_hops: [NextHopId; 2],
+        destination: u32,
+    ) -> Self {
+        let (client, server, l4_delta, ip_delta) = match keys {
+            Keys::V4 { client, server } => {
+                let ip = Delta::replacing(
+                    &client.addresses.to_ne_bytes(),
+                    &server.turned().addresses.to_ne_bytes(),
+                );
+                let l4_ports = Delta::replacing(
+                    &client.l4_ports.to_ne_bytes(),
+                    &server.turned().l4_ports.to_ne_bytes(),
+                );
+                let pairs = (
+                    (client.addresses, client.l4_ports),
+                    (server.addresses, server.l4_ports),
+                );
+                (pairs.0, pairs.1, ip + l4_ports, ip)
+            }
+            Keys::V6 { client, server } => {
+                let flat = |words: [u64; 2]| words.map(u64::to_ne_bytes).concat();
+                let l4 = Delta::replacing(&flat(client.source), &flat(server.destination))
+                    + Delta::replacing(&flat(client.destination), &flat(server.source))
+                    + Delta::replacing(
+                        &client.l4_ports.to_ne_bytes(),
+                        &server.turned().l4_ports.to_ne_bytes(),
+                    );
+                (
+                    (0, client.l4_ports),
+                    (0, server.l4_ports),
+                    l4,
+                    Delta::default(),
+                )
+            }
+        };
+        Self {
+            client_addresses: client.0,
+            server_addresses: server.0,
+            client_l4_ports: client.1,
+            server_l4_ports: server.1,
+            ip_delta: ip_delta.0,
+            l4_delta: l4_delta.0,
+            sequence_delta: 0,
+            server_sequence: 0,
+            protocol: keys.protocol().number(),
+            state: state as u8,
+            flags,
+            last_seen: 0,
+            next_hops: next_hops.map(|hop| hop.0),
+            destination,
+            bytes_low: [0; 2],
+            bytes_high: [0; 2],
+        }
+    }
+
+    /// `None`: the line holds no connection.
+    #[inline]
+    pub(crate) fn state(&self) -> Option<State> {
+        State::from_byte(self.state)
+    }
+
+    #[inline]
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.state = state as u8;
+    }
+
+    #[inline]
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.flags.has(Flags::IPV6)
+    }
+
+    #[inline]
+    pub(crate) fn protocol(&self) -> Protocol {
+        Protocol::from_number(self.protocol).unwrap_or(Protocol::Tcp)
+    }
+
+    #[inline]
+    pub(crate) fn last_seen(&self) -> Tick {
+        Tick(self.last_seen)
+    }
+
+    #[inline]
+    pub(crate) fn next_hop(&self, direction: Direction) -> NextHopId {
+        NextHopId(self.next_hops[direction as usize])
+    }
+
+    /// What rewriting a packet this way does to the IPv4 header checksum, the TTL aside.
+    #[inline]
+    pub(crate) fn ip_delta(&self, direction: Direction) -> Delta {
+        match direction {
+            Direction::Inbound => Delta(self.ip_delta),
+            Direction::Outbound => -Delta(self.ip_delta),
+        }
+    }
+
+    /// What rewriting a packet this way does to the TCP or UDP checksum.
+    #[inline]
+    pub(crate) fn l4_delta(&self, direction: Direction) -> Delta {
+        match direction {
+            Direction::Inbound => Delta(self.l4_delta),
+            Direction::Outbound => -Delta(self.l4_delta),
+        }
+    }
+
+    /// Notes a packet of `bytes`. The tick is written always: a branch would cost more than the store.
+    #[inline]
+    pub(crate) fn saw(&mut self, direction: Direction, bytes: u16, now: Tick) {
+        self.last_seen = now.0;
+        let way = direction as usize;
+        let (low, carried) = self.bytes_low[way].overflowing_add(u32::from(bytes));
+        self.bytes_low[way] = low;
+        self.bytes_high[way] = self.bytes_high[way].wrapping_add(u16::from(carried));
+    }
+
+    /// Bytes of IP packets forwarded this way.
+    pub(crate) fn bytes(&self, direction: Direction) -> u64 {
+        let way = direction as usize;
+        u64::from(self.bytes_high[way]) << 32 | u64::from(self.bytes_low[way])
+    }
+}
+
+impl Keys {
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Self::V4 { client, .. } => client.protocol,
+            Self::V6 { client, .. } => client.protocol,
+        }
+    }
+
+    pub(crate) fn is_ipv6(&self) -> bool {
+        matches!(self, Self::V6 { .. })
+    }
+
+    /// The client pair and the server pair.
+    pub(crate) fn flow_keys(&self) -> (FlowKey, FlowKey) {
+        match *self {
+            Self::V4 { client, server } => (FlowKey::V4(client), FlowKey::V4(server)),
+            Self::V6 { client, server } => (FlowKey::V6(client), FlowKey::V6(server)),
+        }
+    }
+
+    /// The keys of the packets from the client and from the real server; `None` when their families differ.
+    pub(crate) fn of(client: FlowKey, server: FlowKey) -> Option<Self> {
+        match (client, server) {
+            (FlowKey::V4(client), FlowKey::V4(server)) => Some(Self::V4 { client, server }),
+            (FlowKey::V6(client), FlowKey::V6(server)) => Some(Self::V6 { client, server }),
+            (FlowKey::V4(_), FlowKey::V6(_)) | (FlowKey::V6(_), FlowKey::V4(_)) => None,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The states of a connection: those of Linux IPVS, with its transitions.
+//!
+//! Promises: the same next state as `tcp_states` of `net/netfilter/ipvs/ip_vs_proto_tcp.c` (Linux 6.1) for every
+//! state, flag and direction.
+//! Does not know: timeouts (`Timeouts`), sequence numbers.
+
+use std::fmt;
+
+use weir_wire::tcp;
+
+use super::Direction;
+
+/// The state of a connection. 0 is kept free: an entry of the table in state 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum State {
+    /// Both SYNs were answered.
+    Established = 1,
+    /// The real server asked first (not seen with the methods there are).
+    SynSent,
+    /// The client's SYN was passed on.
+    SynRecv,
+    /// The real server sent FIN.
+    FinWait,
+    /// Both sent FIN.
+    TimeWait,
+    /// Reset.
+    Close,
+    /// The client sent FIN.
+    CloseWait,
+    /// The last FIN waits for its acknowledgement.
+    LastAck,
+    /// Not used by any method there is.
+    Listen,
+    /// SYN proxy.
+    SynAck,
+    /// Datagrams have no states.
+    Udp,
+}
+
+use State::{
+    Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait,
+    Udp,
+};
+
+/// What a TCP segment means for the state, by its flags, in IPVS's order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpEvent {
+    Syn,
+    Fin,
+    Ack,
+    Rst,
+}
+
+impl TcpEvent {
+    #[inline]
+    pub(crate) fn of(flags: tcp::Flags) -> Option<Self> {
+        if flags.has(tcp::Flags::RST) {
+            Some(Self::Rst)
+        } else if flags.has(tcp::Flags::SYN) {
+            Some(Self::Syn)
+        } else if flags.has(tcp::Flags::FIN) {
+            Some(Self::Fin)
+        } else if flags.has(tcp::Flags::ACK) {
+            Some(Self::Ack)
+        } else {
+            None
+        }
+    }
+}
+
+/// Next states by event and by present state from `Established` to `SynAck`.
+type Transitions = [[State; 10]; 4];
+
+/// A segment from the client.
+#[rustfmt::skip]
+const INBOUND: Transitions = [
+    // Established, SynSent,     SynRecv,     FinWait,  TimeWait, Close,   CloseWait, LastAck, Listen,  SynAck
+    [Established,   Established, SynRecv,     SynRecv,  SynRecv,  SynRecv, SynRecv,   SynRecv, SynRecv, SynRecv],     // SYN
+    [CloseWait,     SynSent,     TimeWait,    TimeWait, TimeWait, Close,   CloseWait, LastAck, Listen,  TimeWait],    // FIN
+    [Established,   SynSent,     Established, FinWait,  TimeWait, Close,   CloseWait, Close,   Listen,  Established], // ACK
+    [Close,         Close,       SynRecv,     Close,    Close,    Close,   Close,     LastAck, Listen,  SynRecv],     // RST
+];
+
+/// A segment from the real server.
+#[rustfmt::skip]
+const OUTBOUND: Transitions = [
+    // Established, SynSent,     SynRecv,     FinWait,  TimeWait, Close,   CloseWait, LastAck, Listen,      SynAck
+    [Established,   SynSent,     SynRecv,     SynSent,  SynSent,  SynSent, SynSent,   SynSent, Listen,      SynRecv],     // SYN
+    [FinWait,       SynSent,     TimeWait,    FinWait,  TimeWait, Close,   TimeWait,  LastAck, Listen,      TimeWait],    // FIN
+    [Established,   SynSent,     Established, FinWait,  TimeWait, Close,   CloseWait, LastAck, Established, Established], // ACK
+    [Close,         SynSent,     Close,       Close,    TimeWait, Close,   Close,     Close,   Close,       Close],       // RST
+];
+
+impl State {
+    /// How many numbers states take, 0 included.
+    pub const COUNT: usize = 12;
+
+    /// All states, in the order of their numbers.
+    const ALL: [Self; 11] = [
+        Established,
+        SynSent,
+        SynRecv,
+        FinWait,
+        TimeWait,
+        Close,
+        CloseWait,
+        LastAck,
+        Listen,
+        SynAck,
+        Udp,
+    ];
+
+    /// A dense number from 1, below [`Self::COUNT`].
+    #[inline]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The state of a number; `None` for 0, which stands for no connection, and for numbers never used.
+    #[inline]
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
+    }
+
+    /// The state after a segment. UDP stays what it is.
+    #[inline]
+    pub(crate) fn after(self, event: TcpEvent, direction: Direction) -> Self {
+        let transitions = match direction {
+            Direction::Inbound => &INBOUND,
+            Direction::Outbound => &OUTBOUND,
+        };
+        transitions[event as usize]
+            .get(self.index() - 1)
+            .copied()
+            .unwrap_or(self)
+    }
+
+    /// Whether schedulers count a connection in this state as active.
+    #[inline]
+    pub fn is_active(self) -> bool {
+        matches!(self, Established | SynSent | SynRecv | SynAck)
+    }
+
+    /// The connection is over; a new SYN may take its place.
+    #[inline]
+    pub fn is_over(self) -> bool {
+        matches!(self, TimeWait | Close)
+    }
+
+    /// Its name in IPVS's listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Established => "ESTABLISHED",
+            SynSent => "SYN_SENT",
+            SynRecv => "SYN_RECV",
+            FinWait => "FIN_WAIT",
+            TimeWait => "TIME_WAIT",
+            Close => "CLOSE",
+            CloseWait => "CLOSE_WAIT",
+            LastAck => "LAST_ACK",
+            Listen => "LISTEN",
+            SynAck => "SYNACK",
+            Udp => "UDP",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A life in flags and directions, and the state after each step.
+    fn walk(steps: &[(u8, Direction, State)]) {
+        let mut state = SynRecv;
+        for (flags, direction, expected) in steps {
+            state = state.after(TcpEvent::of(tcp::Flags(*flags)).unwrap(), *direction);
+            assert_eq!(state, *expected, "after {flags:#x} {direction:?}");
+        }
+    }
+
+    const SYN_ACK: u8 = 0x12;
+    const ACK: u8 = 0x10;
+    const FIN: u8 = 0x11;
+    const RST: u8 = 0x04;
+
+    #[test]
+    fn the_server_closes_first() {
+        use Direction::{Inbound, Outbound};
+        walk(&[
+            (ACK, Inbound, Established),
+            (FIN, Outbound, FinWait),
+            (FIN, Inbound, TimeWait),
+            (ACK, Outbound, TimeWait),
+        ]);
+    }
+
+    #[test]
+    fn the_client_closes_first() {
+        use Direction::{Inbound, Outbound};
+        walk(&[
+            (ACK, Inbound, Established),
+            (FIN, Inbound, CloseWait),
+            (FIN, Outbound, TimeWait),
+        ]);
+    }
+
+    #[test]
+    fn a_reset_by_the_client_in_syn_recv_changes_nothing_one_by_the_server_closes() {
+        use Direction::{Inbound, Outbound};
+        walk(&[
+            (SYN_ACK, Outbound, SynRecv),
+            (RST, Inbound, SynRecv),
+            (RST, Outbound, Close),
+        ]);
+    }
+
+    #[test]
+    fn numbers_lead_back_to_their_states() {
+        for state in State::ALL {
+            assert_eq!(State::from_byte(state as u8), Some(state));
+        }
+        assert_eq!((State::from_byte(0), State::from_byte(12)), (None, None));
+    }
+
+    #[test]
+    fn datagrams_have_no_transitions() {
+        assert_eq!(Udp.after(TcpEvent::Fin, Direction::Inbound), Udp);
+    }
+}

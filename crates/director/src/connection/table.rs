@@ -1,0 +1,475 @@
+//! The connection table: index, slab and timers as one.
+//!
+//! Promises: both keys of a living connection are in the index, or neither; its line is in exactly one slot of the
+//! timer wheel. Every operation is bounded.
+//! Does not know: what a state or a destination means to anybody else.
+//!
+//! How it works: a burst is walked in passes so that the latencies of memory overlap: `prefetch` for every packet,
+//! then `guess` for every packet, then `confirm` one by one. Only between confirmations does the table change, so
+//! a guess may be stale; `confirm` compares whole keys and looks again if it fails.
+
+use weir_memory::{MapError, Pages, prefetch};
+use weir_wire::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6};
+
+use super::index::{Index, Slot};
+use super::links::{self, Links};
+use super::record::{Addresses, Connection, Keys, Line};
+use super::slab::{self, Slab};
+use super::timers::{self, Timers};
+use super::{ConnectionView, Direction, EntryId, Flags, State};
+use crate::{DestinationId, NextHopId, Seed, Tick, Timeouts};
+
+/// How many due connections are looked at together, so that their lines arrive at the same time.
+const EXPIRY_BURST: usize = 16;
+/// How many lines are looked at to find one that may be evicted.
+const EVICTION_SCAN: u32 = 128;
+
+/// What the second pass found: perhaps the packet's connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate(Option<Slot>);
+
+impl Candidate {
+    pub(crate) const NONE: Self = Self(None);
+}
+
+/// A packet's connection and the way the packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) id: EntryId,
+    pub(crate) direction: Direction,
+}
+
+/// What a new connection is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewConnection {
+    pub(crate) keys: Keys,
+    pub(crate) state: State,
+    pub(crate) flags: Flags,
+    /// By direction.
+    pub(crate) next_hops: [NextHopId; 2],
+    pub(crate) destination: DestinationId,
+}
+
+/// No room for another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableFull;
+
+/// How full a table is. An IPv6 connection counts as two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableUsage {
+    /// Connections there is room for.
+    pub capacity: u32,
+    /// Of which in use.
+    pub used: u32,
+}
+
+/// Bytes of memory for a table of `n_connections`, everything included.
+pub fn bytes_needed(n_connections: u32) -> usize {
+    let n_lines = n_lines(n_connections) as usize;
+    let n_rings = (slab::N_RINGS + timers::N_RINGS) as usize;
+    n_lines * size_of::<Line>()
+        + super::index::bytes_needed(n_connections)
+        + (n_lines + n_rings) * links::BYTES_PER_NODE
+}
+
+/// Lines come in pairs.
+fn n_lines(n_connections: u32) -> u32 {
+    n_connections.clamp(2, 1 << 30).next_multiple_of(2)
+}
+
+pub(crate) struct Table {
+    index: Index,
+    slab: Slab,
+    links: Links,
+    timers: Timers,
+    seed: Seed,
+    /// The line at which the next search for a victim begins.
+    eviction_hand: u32,
+}
+
+impl Table {
+    /// Room for `n_connections` of IPv4, at most 2^30.
+    pub(crate) fn new(
+        n_connections: u32,
+        seed: Seed,
+        pages: Pages,
+        now: Tick,
+    ) -> Result<Self, MapError> {
+        let n_lines = n_lines(n_connections);
+        Ok(Self {
+            index: Index::new(n_lines, pages)?,
+            slab: Slab::new(n_lines, pages)?,
+            links: Links::new(n_lines, slab::N_RINGS + timers::N_RINGS, pages)?,
+            timers: Timers::new(now),
+            seed,
+            eviction_hand: 0,
+        })
+    }
+
+    pub(crate) fn usage(&self) -> TableUsage {
+        TableUsage {
+            capacity: self.slab.n_lines(),
+            used: self.slab.n_used(),
+        }
+    }
+
+    /// The hash of a key, to be passed to the functions below.
+    #[inline]
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        self.seed.hash(key)
+    }
+
+    /// First pass: asks for the bucket.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second pass: matches tags in the bucket and asks for the connection.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Candidate {
+        let slot = self.index.guess(hash);
+        if let Some(slot) = slot {
+            prefetch(self.slab.line(slot.id().0));
+        }
+        Candidate(slot)
+    }
+
+    /// Third pass: whether the guess was right, or else where the connection is.
+    #[inline]
+    pub(crate) fn confirm(&self, candidate: Candidate, key: &FlowKey, hash: u64) -> Option<Found> {
+        match candidate.0 {
+            Some(slot) if self.is_key_of(slot, key) => Some(Found {
+                id: slot.id(),
+                direction: slot.direction(),
+            }),
+            _ => self.find(key, hash),
+        }
+    }
+
+    /// The connection of a key.
+    #[cold]
+    pub(crate) fn find(&self, key: &FlowKey, hash: u64) -> Option<Found> {
+        let slot = self.index.find(hash, |slot| self.is_key_of(slot, key))?;
+        Some(Found {
+            id: slot.id(),
+            direction: slot.direction(),
+        })
+    }
+
+    #[inline]
+    fn is_key_of(&self, slot: Slot, key: &FlowKey) -> bool {
+        let connection = self.slab.get(slot.id());
+        match key {
+            FlowKey::V4(key) => {
+                let (addresses, l4_ports) = match slot.direction() {
+                    Direction::Inbound => (connection.client_addresses, connection.client_l4_ports),
+                    Direction::Outbound => {
+                        (connection.server_addresses, connection.server_l4_ports)
+                    }
+                };
+                addresses == key.addresses
+                    && l4_ports == key.l4_ports
+                    && connection.protocol == key.protocol.number()
+                    && !connection.is_ipv6()
+            }
+            FlowKey::V6(key) => {
+                let l4_ports = match slot.direction() {
+                    Direction::Inbound => connection.client_l4_ports,
+                    Direction::Outbound => connection.server_l4_ports,
+                };
+                l4_ports == key.l4_ports
+                    && connection.protocol == key.protocol.number()
+                    && connection.is_ipv6()
+                    && self.are_addresses_of(slot, key)
+            }
+        }
+    }
+
+    #[inline]
+    fn are_addresses_of(&self, slot: Slot, key: &FlowKeyV6) -> bool {
+        let addresses = self.addresses(slot.id());
+        match slot.direction() {
+            Direction::Inbound => (addresses.cip, addresses.vip) == (key.source, key.destination),
+            Direction::Outbound => (addresses.rip, addresses.lip) == (key.source, key.destination),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: EntryId) -> &Connection {
+        self.slab.get(id)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: EntryId) -> &mut Connection {
+        self.slab.get_mut(id)
+    }
+
+    /// The addresses of an IPv6 connection.
+    #[inline]
+    pub(crate) fn addresses(&self, id: EntryId) -> &Addresses {
+        self.slab.line(id.0 + 1).addresses()
+    }
+
+    /// Both keys of a connection: of packets from the client, of packets from the real server.
+    pub(crate) fn keys(&self, id: EntryId) -> Keys {
+        let connection = self.slab.get(id);
+        let protocol = connection.protocol();
+        let (client_l4_ports, server_l4_ports) =
+            (connection.client_l4_ports, connection.server_l4_ports);
+        if connection.is_ipv6() {
+            let Addresses { cip, vip, rip, lip } = *self.addresses(id);
+            let key = |source, destination, l4_ports| FlowKeyV6 {
+                source,
+                destination,
+                l4_ports,
+                protocol,
+            };
+            Keys::V6 {
+                client: key(cip, vip, client_l4_ports),
+                server: key(rip, lip, server_l4_ports),
+            }
+        } else {
+            let key = |addresses, l4_ports| FlowKeyV4 {
+                addresses,
+                l4_ports,
+                protocol,
+            };
+            Keys::V4 {
+                client: key(connection.client_addresses, client_l4_ports),
+                server: key(connection.server_addresses, server_l4_ports),
+            }
+        }
+    }
+
+    /// Adds a connection neither of whose keys is there, and arms its timer.
+    pub(crate) fn insert(
+        &mut self,
+        new: &NewConnection,
+        now: Tick,
+        timeouts: &Timeouts,
+    ) -> Result<EntryId, TableFull> {
+        let is_ipv6 = new.keys.is_ipv6();
+        let id = self
+            .slab
+            .allocate(&mut self.links, is_ipv6)
+            .ok_or(TableFull)?;
+        let [client, server] = self.hashes(&new.keys);
+        let is_indexed = self
+            .index
+            .insert(client, Slot::new(id, Direction::Inbound))
+            .is_ok()
+            && {
+                let is_indexed = self
+                    .index
+                    .insert(server, Slot::new(id, Direction::Outbound))
+                    .is_ok();
+                if !is_indexed {
+                    self.index.remove(client, Slot::new(id, Direction::Inbound));
+                }
+                is_indexed
+            };
+        if !is_indexed {
+            self.slab.free(&mut self.links, id, is_ipv6);
+            return Err(TableFull);
+        }
+        let flags = if is_ipv6 {
+            new.flags.with(Flags::IPV6)
+        } else {
+            new.flags
+        };
+        let mut connection = Connection::new(
+            &new.keys,
+            new.state,
+            flags,
+            new.next_hops,
+            new.destination.0,
+        );
+        connection.saw(Direction::Inbound, 0, now);
+        self.slab.set_line(id.0, connection);
+        if let Keys::V6 { client, server } = &new.keys {
+            let addresses = Addresses {
+                cip: client.source,
+                vip: client.destination,
+                rip: server.source,
+                lip: server.destination,
+            };
+            self.slab.set_line(id.0 + 1, addresses);
+        }
+        self.timers
+            .arm(&mut self.links, id.0, now.after(timeouts.ticks(new.state)));
+        Ok(id)
+    }
+
+    /// Ends a connection: both keys, the timer and the lines go. Returns what it was.
+    pub(crate) fn remove(&mut self, id: EntryId) -> Connection {
+        self.links.unlink(id.0);
+        self.end(id)
+    }
+
+    /// As [`Self::remove`], of a connection whose timer was taken out already.
+    fn end(&mut self, id: EntryId) -> Connection {
+        let [client, server] = self.hashes(&self.keys(id));
+        self.index.remove(client, Slot::new(id, Direction::Inbound));
+        self.index
+            .remove(server, Slot::new(id, Direction::Outbound));
+        let connection = *self.slab.get(id);
+        self.slab.free(&mut self.links, id, connection.is_ipv6());
+        connection
+    }
+
+    fn hashes(&self, keys: &Keys) -> [u64; 2] {
+        match keys {
+            Keys::V4 { client, server } => {
+                [*client, *server].map(|key| self.seed.hash(&FlowKey::V4(key)))
+            }
+            Keys::V6 { client, server } => {
+                [*client, *server].map(|key| self.seed.hash(&FlowKey::V6(key)))
+            }
+        }
+    }
+
+    /// Puts a connection into another state; its timer is armed anew, for the new timeout may be the shorter one.
+    pub(crate) fn set_state(&mut self, id: EntryId, state: State, now: Tick, timeouts: &Timeouts) {
+        self.slab.get_mut(id).set_state(state);
+        self.links.unlink(id.0);
+        self.timers
+            .arm(&mut self.links, id.0, now.after(timeouts.ticks(state)));
+    }
+
+    /// Ends connections that had no packet for their timeout, looking at no more than about `budget` of them;
+    /// `ended` gets each. Returns how many were looked at.
+    pub(crate) fn expire(
+        &mut self,
+        now: Tick,
+        timeouts: &Timeouts,
+        budget: usize,
+        mut ended: impl FnMut(&Connection),
+    ) -> usize {
+        let mut n_looked_at = 0;
+        while n_looked_at < budget {
+            // (1) Take some out of the wheel and ask for their lines; (2) ask for the buckets of those that end; (3)
+            // re-arm or end them.
+            let mut due = [0u32; EXPIRY_BURST];
+            let mut n_due = 0;
+            while n_due < EXPIRY_BURST {
+                let Some(line) = self.timers.next_due(&mut self.links, now) else {
+                    break;
+                };
+                prefetch(self.slab.line(line));
+                due[n_due] = line;
+                n_due += 1;
+            }
+            if n_due == 0 {
+                break;
+            }
+            let due = &due[..n_due];
+            for line in due {
+                if self.expiry(EntryId(*line), timeouts).is_due(now) {
+                    for hash in self.hashes(&self.keys(EntryId(*line))) {
+                        self.index.prefetch(hash);
+                    }
+                }
+            }
+            for line in due {
+                let id = EntryId(*line);
+                let expiry = self.expiry(id, timeouts);
+                if expiry.is_due(now) {
+                    ended(&self.end(id));
+                } else {
+                    self.timers.arm(&mut self.links, *line, expiry);
+                }
+            }
+            n_looked_at += n_due;
+        }
+        n_looked_at
+    }
+
+    /// When a connection expires if no packet comes.
+    fn expiry(&self, id: EntryId, timeouts: &Timeouts) -> Tick {
+        let connection = self.slab.get(id);
+        let timeout = connection.state().map_or(0, |state| timeouts.ticks(state));
+        connection.last_seen().after(timeout)
+    }
+
+    /// Makes room by ending the connection that is worth least among those that come next: half-open ones first,
+    /// then those that are over, then idle datagram flows; within each the one unseen for longest. `None`: nothing
+    /// among them may go.
+    pub(crate) fn evict(&mut self, now: Tick) -> Option<Connection> {
+        let mut victim: Option<(u8, u32, EntryId)> = None;
+        let n_lines = self.slab.n_lines();
+        for _ in 0..EVICTION_SCAN.min(n_lines) {
+            let line = self.eviction_hand;
+            self.eviction_hand = (line + 1) % n_lines;
+            let Some((id, connection)) = self.connection_at(line) else {
+                continue;
+            };
+            let worth = match connection.state() {
+                Some(State::SynRecv) => 0,
+                Some(State::TimeWait | State::Close) => 1,
+                Some(State::Udp) => 2,
+                _ => continue,
+            };
+            let rank = (worth, u32::MAX - now.since(connection.last_seen()), id);
+            if victim.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {
+                victim = Some(rank);
+            }
+        }
+        victim.map(|(_, _, id)| self.remove(id))
+    }
+
+    /// The living connection whose first line this is.
+    fn connection_at(&self, line: u32) -> Option<(EntryId, &Connection)> {
+        let is_second = line % 2 == 1 && {
+            let before = self.slab.get(EntryId(line - 1));
+            before.state().is_some() && before.is_ipv6()
+        };
+        let connection = self.slab.get(EntryId(line));
+        (!is_second && connection.state().is_some()).then_some((EntryId(line), connection))
+    }
+
+    /// Lists connections from line `from` on, looking at no more than `budget` lines; `listed` gets each. Returns
+    /// the line to go on from, or `None` at the end.
+    pub(crate) fn list(
+        &self,
+        from: u32,
+        budget: u32,
+        now: Tick,
+        timeouts: &Timeouts,
+        mut listed: impl FnMut(ConnectionView),
+    ) -> Option<u32> {
+        let end = from.saturating_add(budget).min(self.slab.n_lines());
+        for line in from..end {
+            if let Some((id, _)) = self.connection_at(line)
+                && let Some(view) = self.view(id, now, timeouts)
+            {
+                listed(view);
+            }
+        }
+        (end < self.slab.n_lines()).then_some(end)
+    }
+
+    /// A connection as it is listed.
+    fn view(&self, id: EntryId, now: Tick, timeouts: &Timeouts) -> Option<ConnectionView> {
+        let connection = self.slab.get(id);
+        let (client, server) = self.keys(id).flow_keys();
+        Some(ConnectionView {
+            protocol: connection.protocol(),
+            client: client.source(),
+            virtual_endpoint: client.destination(),
+            local: server.destination(),
+            real: server.source(),
+            state: connection.state()?,
+            expires_ticks: self.expiry(id, timeouts).since(now),
+            destination: DestinationId(connection.destination),
+            inbound_bytes: connection.bytes(Direction::Inbound),
+            outbound_bytes: connection.bytes(Direction::Outbound),
+        })
+    }
+
+    /// CIP and cport of a connection.
+    pub(crate) fn client(&self, id: EntryId) -> Endpoint {
+        self.keys(id).flow_keys().0.source()
+    }
+}
+

@@ -1,0 +1,158 @@
+//! Why a packet ends here. The list of names is the operator's documentation.
+//!
+//! Promises: every refusal in weir, of workers and of the control thread, has one of these names, and is counted
+//! once under it. Each has a line in `docs/drops.md` and a test; `cargo xtask tidy` checks both.
+//! Does not know: the counters.
+
+use std::fmt;
+
+use weir_wire::ParseError;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal: $explanation:literal,)+) => {
+        /// Why a packet ends here.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl DropReason {
+            /// All of them, in the order of [`Self::index`].
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name that users see.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// One sentence: what it means.
+            pub fn explanation(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $explanation,)+
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than an Ethernet header.
+    EthernetTruncated = "ethernet_truncated": "The frame is shorter than an Ethernet header.",
+    /// A VLAN tag with a number.
+    VlanNotOurs = "vlan_not_ours": "The frame carries a VLAN number, and no port of ours belongs to a VLAN.",
+    /// Neither IPv4, IPv6 nor ARP.
+    EtherTypeUnknown = "ether_type_unknown": "The frame carries neither IPv4, IPv6 nor ARP.",
+    /// An ARP packet that cannot be read.
+    ArpMalformed = "arp_malformed": "The ARP packet is cut off, or not about IPv4 over Ethernet.",
+    /// An IPv4 header that cannot be read.
+    Ipv4Malformed = "ipv4_malformed": "The IPv4 header is cut off, of another version, or its lengths contradict each other.",
+    /// Fewer bytes than the IPv4 header announces.
+    Ipv4Truncated = "ipv4_truncated": "Fewer bytes arrived than the IPv4 header announces.",
+    /// The IPv4 header checksum of a packet of no connection is wrong.
+    Ipv4ChecksumWrong = "ipv4_checksum_wrong": "The checksum of the IPv4 header is wrong.",
+    /// An IPv6 header that cannot be read.
+    Ipv6Malformed = "ipv6_malformed": "The IPv6 header is cut off or of another version.",
+    /// Fewer bytes than the IPv6 header announces.
+    Ipv6Truncated = "ipv6_truncated": "Fewer bytes arrived than the IPv6 header announces.",
+    /// Extension headers that cannot be read.
+    Ipv6ExtensionMalformed = "ipv6_extension_malformed": "The IPv6 extension headers are cut off, too many, or out of place.",
+    /// A part of a fragmented datagram.
+    Fragment = "fragment": "The packet is a part of a fragmented datagram, which is not forwarded.",
+    /// A protocol above IP that is not forwarded.
+    ProtocolUnknown = "protocol_unknown": "The protocol above IP is neither TCP, UDP nor ICMP.",
+    /// A TCP header that cannot be read.
+    TcpMalformed = "tcp_malformed": "The TCP header is cut off or its data offset is impossible.",
+    /// A UDP header that cannot be read.
+    UdpMalformed = "udp_malformed": "The UDP header is cut off or its length is impossible.",
+    /// An ICMP message that cannot be read.
+    IcmpMalformed = "icmp_malformed": "The ICMP message is cut off, or what it quotes cannot be read.",
+    /// An ICMP message whose checksum is wrong.
+    IcmpChecksumWrong = "icmp_checksum_wrong": "The checksum of the ICMP message is wrong.",
+    /// An ICMP error about no connection of ours.
+    IcmpUnrelated = "icmp_unrelated": "The ICMP error is about a packet of no connection.",
+    /// An ICMP message that asks for nothing weir answers.
+    IcmpIgnored = "icmp_ignored": "The ICMP message is neither an error nor a request that weir answers.",
+    /// An ARP packet about addresses that are not ours.
+    ArpNotForUs = "arp_not_for_us": "The ARP packet is about no address of ours and from no neighbour asked for.",
+    /// A neighbour discovery message that is not for us or breaks RFC 4861.
+    NeighbourDiscoveryInvalid = "neighbour_discovery_invalid": "The neighbour discovery message is malformed or about no address of ours.",
+    /// Sent to another MAC address.
+    MacNotOurs = "mac_not_ours": "The frame is addressed to another MAC address than the port's.",
+    /// Sent to an IP address that is not ours.
+    AddressNotOurs = "address_not_ours": "The packet is addressed to no VIP, local address or own address.",
+    /// A source address that no packet may have.
+    SourceInvalid = "source_invalid": "The source address is unspecified, multicast, broadcast, loopback or one of ours.",
+    /// No service wants the L4 port.
+    NoService = "no_service": "No service wants packets to this address and L4 port; answered at a limited rate.",
+    /// A segment of no connection.
+    NoConnection = "no_connection": "The TCP segment belongs to no connection and does not open one; answered with RST at a limited rate.",
+    /// No destination may be used.
+    NoDestination = "no_destination": "The service has no destination with a weight above 0; answered at a limited rate.",
+    /// No local port is free.
+    LocalPortsExhausted = "local_ports_exhausted": "No local address has an L4 port left for this destination; add local addresses.",
+    /// The connection table is full.
+    TableFull = "table_full": "The connection table is full and nothing in it may be evicted; raise `connections`.",
+    /// No route leads back to the client.
+    NoRoute = "no_route": "No route leads to the client; add one to `routes`.",
+    /// The TTL or hop limit is used up.
+    TtlExceeded = "ttl_exceeded": "The TTL or hop limit is used up; answered at a limited rate.",
+    /// Larger than the next hop takes.
+    TooBig = "too_big": "The packet is larger than the next hop takes; answered with the right MTU at a limited rate.",
+    /// The next hop does not answer ARP or neighbour discovery.
+    NeighbourUnreachable = "neighbour_unreachable": "The next hop does not answer ARP or neighbour discovery.",
+    /// Too many packets wait for a next hop's MAC address.
+    NeighbourQueueFull = "neighbour_queue_full": "Too many packets wait for the MAC address of the next hop.",
+    /// No number is left for a new next hop.
+    NextHopsExhausted = "next_hops_exhausted": "More neighbours than the next-hop table holds; put a router before the clients.",
+    /// The control thread does not keep up.
+    PuntRingFull = "punt_ring_full": "The ring to the control thread is full.",
+    /// The owning worker does not keep up.
+    HandOffRingFull = "hand_off_ring_full": "The ring to the worker that owns the connection is full.",
+    /// The port does not take more packets.
+    TransmitQueueFull = "transmit_queue_full": "The transmit queue of the port is full.",
+    /// The buffer has no room for what is to be inserted.
+    NoHeadroom = "no_headroom": "The buffer has no room before the frame for what is to be inserted.",
+    /// No buffer is free.
+    NoBuffer = "no_buffer": "No free buffer for a packet that the control thread wants to send.",
+}
+
+impl DropReason {
+    /// How many there are, for arrays of counts.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// A dense number, below [`Self::COUNT`].
+    #[inline]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<ParseError> for DropReason {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::EthernetTruncated => Self::EthernetTruncated,
+            ParseError::VlanNotOurs => Self::VlanNotOurs,
+            ParseError::EtherTypeUnknown => Self::EtherTypeUnknown,
+            ParseError::ArpMalformed => Self::ArpMalformed,
+            ParseError::Ipv4Malformed => Self::Ipv4Malformed,
+            ParseError::Ipv4Truncated => Self::Ipv4Truncated,
+            ParseError::Ipv6Malformed => Self::Ipv6Malformed,
+            ParseError::Ipv6Truncated => Self::Ipv6Truncated,
+            ParseError::Ipv6ExtensionMalformed => Self::Ipv6ExtensionMalformed,
+            ParseError::Fragment => Self::Fragment,
+            ParseError::ProtocolUnknown => Self::ProtocolUnknown,
+            ParseError::TcpMalformed => Self::TcpMalformed,
+            ParseError::UdpMalformed => Self::UdpMalformed,
+            ParseError::IcmpMalformed => Self::IcmpMalformed,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Forwarding: what is done to the bytes of a packet that belongs to a connection.
+//!
+//! Promises: either the packet is rewritten and ready for the wire, or it is as it came in and the verdict says why.
+//! Does not know: how a connection was opened.
+
+mod client_address;
+mod fullnat;
+mod related;
+mod sequence;
+
+pub(crate) use sequence::{begin_above, final_sequence};
+
+use weir_wire::{Content, Headers, Packet, ipv4};
+
+use crate::connection::Found;
+use crate::ledger::Ledger;
+use crate::{DropReason, PuntReason, Snapshot, Tick, Verdict};
+
+/// Forwards a packet of a connection, or an ICMP error about one.
+#[inline]
+pub(crate) fn apply(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Verdict {
+    let outcome = if headers.content == Content::IcmpError {
+        related::apply(packet, headers, found, ledger, snapshot)
+    } else {
+        fullnat::apply(packet, headers, found, ledger, snapshot, now)
+    };
+    outcome.unwrap_or_else(|refusal| refusal)
+}
+
+/// What happens to a packet that is too large for its next hop, where `mtu` bytes of it would have gone through: its
+/// sender is told, unless it is an ICMP error or may be fragmented (which weir does not do).
+#[cold]
+fn refuse_size(frame: &[u8], headers: &Headers, mtu: u16) -> Verdict {
+    let may_be_fragmented =
+        !headers.is_ipv6() && !ipv4::forbids_fragmentation(frame, usize::from(headers.l3));
+    if may_be_fragmented || headers.content == Content::IcmpError {
+        Verdict::Drop(DropReason::TooBig)
+    } else {
+        Verdict::Punt(PuntReason::TooBig { mtu })
+    }
+}

@@ -1,0 +1,149 @@
+//! ICMP errors about packets of a connection, translated for the end that sent those packets.
+//!
+//! Promises: what the error quotes is, but for what routers changed, the packet as its sender sent it: addresses, L4
+//! ports, sequence numbers. An MTU is lowered by what weir inserts on that way.
+//! Does not know: errors that weir itself makes (the control thread's work).
+
+use weir_wire::checksum::Delta;
+use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6};
+
+use super::{client_address, refuse_size};
+use crate::connection::{Connection, Direction, Flags, Found};
+use crate::ledger::Ledger;
+use crate::{DropReason, PuntReason, Snapshot, Verdict};
+
+/// Rewrites an ICMP or ICMPv6 error on its way in `found.direction`. `Err`: it is as it came in.
+#[cold]
+pub(super) fn apply(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &Ledger,
+    snapshot: &Snapshot,
+) -> Result<Verdict, Verdict> {
+    let connection = ledger.table.get(found.id);
+    let hop_id = connection.next_hop(found.direction);
+    let hop = snapshot.next_hops.get(hop_id);
+    if !hop.is_resolved() {
+        return Err(Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id)));
+    }
+    if headers.ip_bytes() > hop.mtu {
+        return Err(refuse_size(packet.frame(), headers, hop.mtu));
+    }
+    if headers.ttl <= 1 {
+        return Err(Verdict::Drop(DropReason::TtlExceeded));
+    }
+    let (client, server) = ledger.table.keys(found.id).flow_keys();
+    // The quoted packet becomes the one that the error's receiver sent: its own pair, in the other direction.
+    let quoted = match found.direction {
+        Direction::Inbound => server,
+        Direction::Outbound => client,
+    };
+    let frame = packet.frame_mut();
+    let (l3, l4, end) = (
+        usize::from(headers.l3),
+        usize::from(headers.l4),
+        usize::from(headers.end),
+    );
+    match (quoted, quoted.turned()) {
+        (FlowKey::V4(quoted), FlowKey::V4(outer)) => {
+            if !icmp::checksum_is_right(&frame[l4..end]) {
+                return Err(Verdict::Drop(DropReason::IcmpChecksumWrong));
+            }
+            let quoted_l3 = l4 + icmp::HEADER_BYTES;
+            rewrite_quoted_ipv4(&mut frame[quoted_l3..end], quoted.addresses);
+            rewrite_quoted_l4(
+                &mut frame[usize::from(headers.quoted_l4)..end],
+                quoted.l4_ports,
+                connection,
+                found.direction,
+            );
+            icmp::lower_mtu(
+                &mut frame[l4..end],
+                inserted_bytes(connection, found.direction),
+            );
+            icmp::fill_checksum(&mut frame[l4..end]);
+            if let Some(header) = frame[l3..].first_chunk_mut::<{ ipv4::HEADER_BYTES }>() {
+                let delta = Delta::replacing(&header[12..], &outer.addresses.to_ne_bytes());
+                ipv4::rewrite(header, outer.addresses, delta);
+            }
+        }
+        (FlowKey::V6(quoted), FlowKey::V6(outer)) => {
+            let is_right = ipv6::addresses(frame, l3).is_some_and(|(source, destination)| {
+                icmpv6::checksum_is_right(&frame[l4..end], source, destination)
+            });
+            if !is_right {
+                return Err(Verdict::Drop(DropReason::IcmpChecksumWrong));
+            }
+            let quoted_l3 = l4 + icmpv6::HEADER_BYTES;
+            if let Some(header) = frame[quoted_l3..end].first_chunk_mut() {
+                ipv6::set_addresses(header, quoted.source, quoted.destination);
+            }
+            rewrite_quoted_l4(
+                &mut frame[usize::from(headers.quoted_l4)..end],
+                quoted.l4_ports,
+                connection,
+                found.direction,
+            );
+            icmpv6::lower_mtu(
+                &mut frame[l4..end],
+                inserted_bytes(connection, found.direction),
+            );
+            icmpv6::fill_checksum(&mut frame[l4..end], outer.source(), outer.destination());
+            if let Some(header) = frame[l3..].first_chunk_mut() {
+                ipv6::rewrite(header, outer.source, outer.destination);
+            }
+        }
+        // A key and the same turned round are of one family.
+        (FlowKey::V4(_), FlowKey::V6(_)) | (FlowKey::V6(_), FlowKey::V4(_)) => {
+            return Err(Verdict::Drop(DropReason::IcmpUnrelated));
+        }
+    }
+    ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
+    Ok(Verdict::Transmit(hop.port))
+}
+
+/// Bytes that weir inserts into the packets that an error on this way is about.
+fn inserted_bytes(connection: &Connection, direction: Direction) -> u16 {
+    match direction {
+        Direction::Outbound if connection.flags.has(Flags::TOA) => {
+            client_address::option_bytes(connection.is_ipv6())
+        }
+        Direction::Outbound | Direction::Inbound => 0,
+    }
+}
+
+/// The quoted header's addresses and checksum; the rest of it stays as the router saw it.
+fn rewrite_quoted_ipv4(quoted: &mut [u8], addresses: u64) {
+    if let Some(header) = quoted.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() {
+        let addresses = addresses.to_ne_bytes();
+        let delta = Delta::replacing(&header[12..], &addresses);
+        header[12..].copy_from_slice(&addresses);
+        let checksum = delta.apply(u16::from_ne_bytes([header[10], header[11]]));
+        header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+    }
+}
+
+/// The quoted L4 ports, and the number that weir had shifted. The quoted checksum is left alone: whoever gets the
+/// error has no use for it (RFC 5927 §4), and most quotations stop before it.
+fn rewrite_quoted_l4(
+    quoted: &mut [u8],
+    l4_ports: u32,
+    connection: &Connection,
+    direction: Direction,
+) {
+    if let Some(there) = quoted.first_chunk_mut() {
+        *there = l4_ports.to_ne_bytes();
+    }
+    if connection.protocol() != Protocol::Tcp || !connection.flags.has(Flags::SHIFTED) {
+        return;
+    }
+    // The client's sequence number went out raised by the delta, the real server's acknowledgement lowered by it.
+    let (at, by) = match direction {
+        Direction::Outbound => (4, connection.sequence_delta.wrapping_neg()),
+        Direction::Inbound => (8, connection.sequence_delta),
+    };
+    if let Some(number) = quoted.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *number = u32::from_be_bytes(*number).wrapping_add(by).to_be_bytes();
+    }
+}

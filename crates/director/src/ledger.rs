@@ -1,0 +1,148 @@
+//! The connections of one worker, and what is counted for them.
+//!
+//! Promises: the load of a destination is the number of its living connections, whatever way they begin, change
+//! and end.
+//! Does not know: packets' bytes, schedulers, how a packet is rewritten.
+
+use weir_memory::{MapError, MappedSlice, Pages};
+use weir_wire::tcp;
+
+use crate::connection::{Connection, EntryId, Found, NewConnection, Table, TableFull, TcpEvent};
+use crate::totals::{DestinationTotals, ServiceTotals};
+use crate::{DestinationId, Direction, Seed, ServiceId, State, Tick, Timeouts};
+
+/// How many connections are ended, at most, to make room for one.
+const EVICTIONS_PER_OPENING: usize = 2;
+
+pub(crate) struct Ledger {
+    pub(crate) table: Table,
+    /// By `DestinationId`. Sparse: memory is spent on those in use.
+    pub(crate) destinations: MappedSlice<DestinationTotals>,
+    /// By `ServiceId`.
+    pub(crate) services: MappedSlice<ServiceTotals>,
+    /// Connections ended to make room for others.
+    pub(crate) n_evicted: u64,
+    /// Segments that went without TOA because their options left no room for it.
+    pub(crate) n_toa_omitted: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(
+        n_connections: u32,
+        seed: Seed,
+        pages: Pages,
+        now: Tick,
+    ) -> Result<Self, MapError> {
+        Ok(Self {
+            table: Table::new(n_connections, seed, pages, now)?,
+            destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
+            services: MappedSlice::new(ServiceId::LIMIT as usize, Pages::Sparse)?,
+            n_evicted: 0,
+            n_toa_omitted: 0,
+        })
+    }
+
+    /// Opens a connection, if need be in the place of one that is worth less.
+    pub(crate) fn open(
+        &mut self,
+        new: &NewConnection,
+        now: Tick,
+        timeouts: &Timeouts,
+    ) -> Result<EntryId, TableFull> {
+        let mut opened = self.table.insert(new, now, timeouts);
+        for _ in 0..EVICTIONS_PER_OPENING {
+            if opened.is_ok() {
+                break;
+            }
+            let victim = self.table.evict(now).ok_or(TableFull)?;
+            self.destinations[victim.destination as usize].discharge(&victim);
+            self.n_evicted += 1;
+            opened = self.table.insert(new, now, timeouts);
+        }
+        let totals = &mut self.destinations[new.destination.0 as usize];
+        *totals.counter(new.state) += u32::from(opened.is_ok());
+        totals.connections += u64::from(opened.is_ok());
+        opened
+    }
+
+    /// Ends a connection.
+    pub(crate) fn close(&mut self, id: EntryId) {
+        let ended = self.table.remove(id);
+        self.destinations[ended.destination as usize].discharge(&ended);
+    }
+
+    /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.
+    pub(crate) fn expire(&mut self, now: Tick, timeouts: &Timeouts, budget: usize) -> usize {
+        let destinations = &mut self.destinations;
+        self.table.expire(now, timeouts, budget, |ended| {
+            destinations[ended.destination as usize].discharge(ended);
+        })
+    }
+
+    /// The state of a TCP connection follows a segment's flags.
+    #[inline]
+    pub(crate) fn advance(
+        &mut self,
+        found: Found,
+        flags: tcp::Flags,
+        now: Tick,
+        timeouts: &Timeouts,
+    ) {
+        let connection = self.table.get(found.id);
+        let Some(before) = connection.state() else {
+            return;
+        };
+        let Some(event) = TcpEvent::of(flags) else {
+            return;
+        };
+        let after = before.after(event, found.direction);
+        if after != before {
+            self.change_state(found.id, before, after, now, timeouts);
+        }
+    }
+
+    #[cold]
+    fn change_state(
+        &mut self,
+        id: EntryId,
+        before: State,
+        after: State,
+        now: Tick,
+        timeouts: &Timeouts,
+    ) {
+        let totals = &mut self.destinations[self.table.get(id).destination as usize];
+        *totals.counter(before) -= 1;
+        *totals.counter(after) += 1;
+        self.table.set_state(id, after, now, timeouts);
+    }
+
+    /// Notes a packet of `bytes` that is about to be forwarded.
+    #[inline]
+    pub(crate) fn count(&mut self, found: Found, bytes: u16, now: Tick) {
+        let connection = self.table.get_mut(found.id);
+        connection.saw(found.direction, bytes, now);
+        let totals = &mut self.destinations[connection.destination as usize];
+        let (n_packets, n_bytes) = match found.direction {
+            Direction::Inbound => (&mut totals.inbound_packets, &mut totals.inbound_bytes),
+            Direction::Outbound => (&mut totals.outbound_packets, &mut totals.outbound_bytes),
+        };
+        *n_packets += 1;
+        *n_bytes += u64::from(bytes);
+    }
+}
+
+impl DestinationTotals {
+    fn counter(&mut self, state: State) -> &mut u32 {
+        if state.is_active() {
+            &mut self.load.active
+        } else {
+            &mut self.load.inactive
+        }
+    }
+
+    fn discharge(&mut self, ended: &Connection) {
+        if let Some(state) = ended.state() {
+            *self.counter(state) -= 1;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A packet that belongs to no connection: it opens one, goes to the worker that owns it, or is refused by name.
+//!
+//! Promises: the packet is unchanged; a connection is opened whole or not at all.
+//! Does not know: how packets are rewritten.
+//!
+//! How it works: (1) is it for us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) which
+//! destination; (5) which local port; (6) where the client is.
+
+use std::sync::Arc;
+
+use weir_wire::{Content, Headers, Protocol, ethernet, ipv4, tcp};
+
+use crate::address::AddressUse;
+use crate::connection::{EntryId, Flags, Found, Keys, NewConnection};
+use crate::forward;
+use crate::ledger::Ledger;
+use crate::local_port::{self, Tenant};
+use crate::service::{ClientAddress, Method, Service, ServiceKey};
+use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
+
+/// Deals with a packet whose key is in no table of this worker. `Ok`: the connection it has just opened.
+#[cold]
+pub(crate) fn open(
+    frame: &[u8],
+    headers: &Headers,
+    arrival: Arrival,
+    me: WorkerId,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<Found, Verdict> {
+    // (1)
+    check_addressed_to_us(frame, arrival)?;
+    match headers.content {
+        Content::Arp => return Err(Verdict::Punt(PuntReason::Arp)),
+        Content::Icmp => return Err(Verdict::Punt(PuntReason::Icmp)),
+        Content::IcmpError | Content::Tcp | Content::Udp => {}
+    }
+    let destination_use = snapshot
+        .addresses
+        .find(headers.key.destination().ip())
+        .ok_or(Verdict::Drop(DropReason::AddressNotOurs))?;
+    check_source(frame, headers, snapshot)?;
+    // (2)
+    let owner = snapshot.steering.owner(&headers.key, destination_use);
+    if owner != me && arrival != Arrival::HandedOver {
+        return Err(Verdict::HandOff(owner));
+    }
+    // (3)
+    if headers.content == Content::IcmpError {
+        return Err(Verdict::Drop(DropReason::IcmpUnrelated));
+    }
+    let service = find_service(headers, destination_use, snapshot)?;
+    if headers.content == Content::Tcp && !headers.tcp_flags.is_opening() {
+        return Err(Verdict::Punt(PuntReason::NoConnection));
+    }
+    let id = open_for(service, frame, headers, me, ledger, snapshot, now)?;
+    Ok(Found {
+        id,
+        direction: Direction::Inbound,
+    })
+}
+
+/// A frame to another MAC address was flooded by a switch, or the port is promiscuous.
+fn check_addressed_to_us(frame: &[u8], arrival: Arrival) -> Result<(), Verdict> {
+    let Arrival::Wire { mac } = arrival else {
+        return Ok(());
+    };
+    match ethernet::destination(frame) {
+        Some(destination) if destination == mac || destination.is_group() => Ok(()),
+        Some(_) | None => Err(Verdict::Drop(DropReason::MacNotOurs)),
+    }
+}
+
+/// A source that no reply could reach, and an IPv4 header that did not arrive as it was sent.
+fn check_source(frame: &[u8], headers: &Headers, snapshot: &Snapshot) -> Result<(), Verdict> {
+    if !headers.is_ipv6()
+        && !ipv4::checksum_is_right(frame, usize::from(headers.l3), usize::from(headers.l4))
+    {
+        return Err(Verdict::Drop(DropReason::Ipv4ChecksumWrong));
+    }
+    let source = headers.key.source();
+    let is_broadcast =
+        matches!(source.ip(), std::net::IpAddr::V4(address) if address.is_broadcast());
+    let is_nobody =
+        source.ip().is_unspecified() || source.ip().is_multicast() || source.ip().is_loopback();
+    if is_nobody || is_broadcast || snapshot.addresses.find(source.ip()).is_some() {
+        return Err(Verdict::Drop(DropReason::SourceInvalid));
+    }
+    Ok(())
+}
+
+fn find_service<'a>(
+    headers: &Headers,
+    destination_use: AddressUse,
+    snapshot: &'a Snapshot,
+) -> Result<&'a Arc<Service>, Verdict> {
+    match destination_use {
+        AddressUse::Virtual => {
+            let key = ServiceKey {
+                protocol: headers.key.protocol(),
+                virtual_endpoint: headers.key.destination(),
+            };
+            snapshot
+                .services
+                .find(&key)
+                .ok_or(Verdict::Punt(PuntReason::NoService))
+        }
+        // A reply without a connection; the real server should give it up too.
+        AddressUse::Local if headers.content == Content::Tcp => {
+            Err(Verdict::Punt(PuntReason::NoConnection))
+        }
+        AddressUse::Local | AddressUse::Own => Err(Verdict::Punt(PuntReason::NoService)),
+    }
+}
+
+/// (4) to (6): everything is found before anything is changed that could not stay.
+fn open_for(
+    service: &Service,
+    frame: &[u8],
+    headers: &Headers,
+    me: WorkerId,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<EntryId, Verdict> {
+    let client = headers.key;
+    let back = snapshot
+        .routes
+        .next_hop(client.source().ip(), &snapshot.next_hops)
+        .ok_or(Verdict::Drop(DropReason::NoRoute))?
+        .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))?;
+    let totals = &mut ledger.services[service.id.0 as usize];
+    let destination = service
+        .scheduler
+        .pick(service, &mut totals.cursor, &ledger.destinations)
+        .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+    let Method::FullNat {
+        pool,
+        client_address,
+    } = &destination.method;
+    let tenant = Tenant {
+        protocol: service.key.protocol,
+        real: destination.real,
+        worker: me,
+        steering: &snapshot.steering,
+    };
+    let cursor = &mut ledger.destinations[destination.id.0 as usize].local_port_cursor;
+    let Some(lease) = local_port::lease(pool, &tenant, cursor, &ledger.table, now) else {
+        totals.local_ports_exhausted += 1;
+        return Err(Verdict::Drop(DropReason::LocalPortsExhausted));
+    };
+    let keys = Keys::of(client, lease.reply).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+    let final_sequence = lease.taken_over.and_then(|over| {
+        let final_sequence = forward::final_sequence(ledger.table.get(over));
+        ledger.close(over);
+        final_sequence
+    });
+    let new = NewConnection {
+        keys,
+        state: initial_state(service.key.protocol),
+        flags: initial_flags(service.key.protocol, *client_address),
+        next_hops: [destination.next_hop, back],
+        destination: destination.id,
+    };
+    let id = ledger
+        .open(&new, now, &snapshot.settings.timeouts)
+        .map_err(|_| Verdict::Drop(DropReason::TableFull))?;
+    if let (Some(final_sequence), Some(initial)) =
+        (final_sequence, initial_sequence(frame, headers))
+    {
+        forward::begin_above(ledger.table.get_mut(id), final_sequence, initial);
+    }
+    Ok(id)
+}
+
+fn initial_state(protocol: Protocol) -> State {
+    match protocol {
+        Protocol::Tcp => State::SynRecv,
+        Protocol::Udp => State::Udp,
+    }
+}
+
+fn initial_flags(protocol: Protocol, client_address: ClientAddress) -> Flags {
+    match (protocol, client_address) {
+        (Protocol::Tcp, ClientAddress::Toa) => Flags::TOA,
+        (Protocol::Udp, ClientAddress::Toa) => Flags::default(),
+    }
+}
+
+fn initial_sequence(frame: &[u8], headers: &Headers) -> Option<u32> {
+    if headers.content != Content::Tcp {
+        return None;
+    }
+    frame
+        .get(usize::from(headers.l4)..)?
+        .first_chunk()
+        .map(tcp::sequence)
+}
+
+/// Whether a packet of a connection that is over begins a new one in its place (`conn_reuse_mode` 1 of IPVS).
+#[inline]
+pub(crate) fn begins_anew(headers: &Headers, found: Found, ledger: &Ledger) -> bool {
+    headers.content == Content::Tcp
+        && headers.tcp_flags.is_opening()
+        && found.direction == Direction::Inbound
+        && ledger
+            .table
+            .get(found.id)
+            .state()
+            .is_some_and(State::is_over)
+}

@@ -1,0 +1,92 @@
+//! An immutable, numbered picture of services, destinations, routes and neighbours.
+//!
+//! Promises: never changes; made of shared parts, so that a new MAC address copies none of the services.
+//! Does not know: how it reaches a worker, nor when it is freed (the publisher keeps it until all have passed).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::connection::State;
+use crate::{Generation, LocalAddresses, NextHops, Routes, Services, Steering, Tick};
+
+/// What a worker decides by.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Its number.
+    pub generation: Generation,
+    /// What clients may reach.
+    pub services: Arc<Services>,
+    /// The way to clients and real servers.
+    pub routes: Arc<Routes>,
+    /// Where packets go on the wire: the one part that living connections read.
+    pub next_hops: Arc<NextHops>,
+    /// The addresses that are ours.
+    pub addresses: Arc<LocalAddresses>,
+    /// Which worker owns a flow.
+    pub steering: Arc<Steering>,
+    /// What is left.
+    pub settings: Settings,
+}
+
+/// Settings that are copied, not shared.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a connection lives without a packet.
+    pub timeouts: Timeouts,
+    /// The kind of the TCP option that carries a client's address (TOA).
+    pub toa_kind: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeouts: Timeouts::default(),
+            toa_kind: 254,
+        }
+    }
+}
+
+/// How long a connection lives without a packet, by its state.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    ticks: [u32; State::COUNT],
+}
+
+impl Default for Timeouts {
+    /// Those of Linux IPVS (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`).
+    fn default() -> Self {
+        let mut timeouts = Self {
+            ticks: [0; State::COUNT],
+        };
+        for (state, seconds) in [
+            (State::Established, 900),
+            (State::SynSent, 120),
+            (State::SynRecv, 60),
+            (State::FinWait, 120),
+            (State::TimeWait, 120),
+            (State::Close, 10),
+            (State::CloseWait, 60),
+            (State::LastAck, 30),
+            (State::Listen, 120),
+            (State::SynAck, 120),
+            (State::Udp, 300),
+        ] {
+            timeouts = timeouts.with(state, Duration::from_secs(seconds));
+        }
+        timeouts
+    }
+}
+
+impl Timeouts {
+    /// The same but for one state.
+    pub fn with(mut self, state: State, timeout: Duration) -> Self {
+        self.ticks[state.index()] = Tick::span(timeout);
+        self
+    }
+
+    /// Ticks that a connection in `state` lives without a packet.
+    #[inline]
+    pub fn ticks(&self, state: State) -> u32 {
+        self.ticks[state.index()]
+    }
+}

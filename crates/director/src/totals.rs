@@ -1,0 +1,78 @@
+//! What a worker counts for each destination and each service.
+//!
+//! Promises: plain records, one cache line each, written by one worker only; found by a dense id that outlives
+//! snapshots.
+//! Does not know: how totals of several workers are added up.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Connections of a destination, as schedulers weigh them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Load {
+    /// In SYN_RECV or ESTABLISHED.
+    pub active: u32,
+    /// In any other state, and all of UDP.
+    pub inactive: u32,
+}
+
+/// What one worker counts for a destination.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct DestinationTotals {
+    /// Connections opened.
+    pub connections: u64,
+    /// Packets from clients.
+    pub inbound_packets: u64,
+    /// Packets from the real server.
+    pub outbound_packets: u64,
+    /// Bytes of IP packets from clients.
+    pub inbound_bytes: u64,
+    /// Bytes of IP packets from the real server.
+    pub outbound_bytes: u64,
+    /// This worker's living connections.
+    pub load: Load,
+    /// Those of all other workers, as they last published them.
+    pub load_elsewhere: Load,
+    /// Where the search for a local port goes on.
+    pub(crate) local_port_cursor: u64,
+}
+
+impl DestinationTotals {
+    /// Living connections, here and elsewhere.
+    #[inline]
+    pub fn load_everywhere(&self) -> Load {
+        Load {
+            active: self.load.active.saturating_add(self.load_elsewhere.active),
+            inactive: self
+                .load
+                .inactive
+                .saturating_add(self.load_elsewhere.inactive),
+        }
+    }
+}
+
+/// What one worker counts for a service, and where its schedulers stand.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct ServiceTotals {
+    /// Packets dropped because no local port was free.
+    pub local_ports_exhausted: u64,
+    /// Place of the scheduler that keeps one.
+    pub(crate) cursor: SchedulerCursor,
+    reserved: [u64; 5],
+}
+
+/// Where a scheduler that goes round stands.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct SchedulerCursor {
+    /// The version of the service for which this is meant, plus one; 0: never used.
+    pub(crate) version: u32,
+    /// One past the place picked last, counted backwards from the end of the list; 0: before the first.
+    pub(crate) position: u32,
+    /// wrr: the weight that a destination needs in this round.
+    pub(crate) current_weight: u32,
+    /// Fills the record up.
+    pub(crate) reserved: u32,
+}
