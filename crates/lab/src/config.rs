@@ -8,6 +8,10 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
 use crate::topology::{Family, Topology};
 
 /// One service, in FULLNAT.
@@ -65,6 +69,21 @@ impl Service {
         };
         format!("{protocol}/{}", self.vip)
     }
+}
+
+/// The last `count` CPUs this process may run on: weir leaves the first to everything else.
+///
+/// Errors: there are fewer.
+pub fn last_cpus(count: usize) -> Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))
+        .context("the CPUs this process may run on are not told")?;
+    let cpus: Vec<usize> = (0..CpuSet::count())
+        .filter(|&cpu| allowed.is_set(cpu).unwrap_or(false))
+        .collect();
+    let first = cpus.len().checked_sub(count);
+    let first =
+        first.with_context(|| format!("this takes {count} CPUs and there are {}", cpus.len()))?;
+    Ok(cpus[first..].to_vec())
 }
 
 /// The configuration text for `workers` (CPU ids) and `services` on `topology`.

@@ -3,9 +3,11 @@
 //! Promises: its parts are dropped in the order in which an operator would end them: director, servers, network.
 //! Does not know: the scenario.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
-use crate::director::{Director, built_binary};
+use crate::director::Director;
 use crate::lab::Lab;
 use crate::server::{PeerProgram, RealServers};
 use crate::topology::{Arms, ClientSide, Topology};
@@ -37,9 +39,9 @@ impl Rig {
         })
     }
 
-    /// Starts the binary that was built beside the running program on `config`.
-    pub fn start_director(&mut self, config: &str) -> Result<&Director> {
-        let director = Director::start(&self.topology, &built_binary()?, config)?;
+    /// Starts `binary` on `config`.
+    pub fn start_director(&mut self, binary: &Path, config: &str) -> Result<&Director> {
+        let director = Director::start(&self.topology, binary, config)?;
         Ok(self.director.insert(director))
     }
 
