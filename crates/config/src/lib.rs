@@ -1,1 +1,59 @@
-//! config: to be written.
+//! Configuration: RON text, as written, to a [`Config`], as meant.
+//!
+//! Promises: what [`Config::parse`] returns has passed every check that needs no machine to look at; what it
+//! refuses is refused with `FILE:LINE:COLUMN: what is wrong; what would be right`. No text makes it panic.
+//! [`to_ron`] writes text that parses back to an equal `Config`.
+//!
+//! Does not know: whether a device exists, how much memory there is, or what the director does with any of it.
+//!
+//! # How it works
+//!
+//! `spec` holds the types as written (every key optional), `locate` the position of every value, `check` turns
+//! the one into [`Config`] with the help of the other and collects all errors of meaning. A syntax or type error
+//! ends the reading at once, as the `ron` crate meets it; `syntax` words it. The extension `implicit_some` is
+//! always on, so `#![enable(implicit_some)]` may be written or left out.
+//!
+//! # What may be left out
+//!
+//! | key | then |
+//! |---|---|
+//! | `runtime.workers` | every allowed CPU but the first; with only one CPU, that one |
+//! | `runtime.memory` | `Anonymous(mib: 256)`: starts on any machine |
+//! | `runtime.connections` | 100000 per worker: fits the default memory for many workers |
+//! | `runtime.idle` | `Backoff` |
+//! | `runtime.admin_socket` | `/run/weir/admin.sock` |
+//! | `mtu` of a port | 1500 |
+//! | `routes`, `local_pools`, `services`, `destinations` | none |
+//! | `scheduler` | `Wlc`, as in IPVS |
+//! | `method` | `FullNat(local_pool: "default", client_address: Toa)`; so is each of its keys |
+//! | `weight` | 1 |
+//! | `timeouts` | `tcp_established: "900s"`, `tcp_fin: "120s"`, `udp: "300s"`, as in IPVS |
+//!
+//! `ports` with at least one port, its `device` and its `addresses`, the `vip` and `protocol` of a service and
+//! the `address` of a destination may not be left out.
+//!
+//! # Two keys at top level beyond the example of the manual
+//!
+//! - `local_ports: "1024-65535"`: the range of L4 ports that every local address lends (this is the default).
+//! - `toa_option: 254`: the kind of the TCP option that carries the client's address (this is the default).
+
+mod address;
+mod check;
+mod config;
+mod diff;
+mod duration;
+mod error;
+mod locate;
+mod save;
+mod spec;
+mod syntax;
+
+pub use address::AddressRange;
+pub use config::{
+    ClientAddress, Config, Destination, Device, FullNat, Idle, LocalPool, LocalPorts, Memory,
+    Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+};
+pub use diff::{Change, Sign, diff, refusal};
+pub use error::{Errors, Problem};
+pub use locate::Position;
+pub use save::to_ron;

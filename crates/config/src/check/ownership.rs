@@ -1,0 +1,72 @@
+//! One owner for each address: a port, a pool of local addresses, a VIP, or a real server.
+//!
+//! Promises: a VIP is no port's own address; a local address is neither of the two; a real server is none of the
+//! three. So an ARP request has one answer, and a packet to a real server never comes back to weir by mistake.
+//! Does not know: hosts that the configuration does not name.
+
+use super::network::Network;
+use super::pools::Pools;
+use super::services::PlacedService;
+use crate::error::Report;
+
+pub(super) fn check(
+    report: &mut Report,
+    network: &Network,
+    pools: &Pools,
+    services: &[PlacedService],
+) {
+    for service in services {
+        let vip = service.vip;
+        if let Some(port) = network.port_with(vip.value) {
+            report.refuse(
+                vip.at,
+                format!("the VIP {} is port \"{}\"'s own address; give the service an address of its own", vip.value, port.name),
+            );
+        }
+    }
+
+    for (_, range) in pools.ranges() {
+        let own = network
+            .ports
+            .iter()
+            .flat_map(|port| port.addresses.iter().map(move |net| (port, net.addr())));
+        for (port, address) in own.filter(|(_, address)| range.value.contains(*address)) {
+            report.refuse(
+                range.at,
+                format!("the local address {address} is port \"{}\"'s own address; leave it out of the pool", port.name),
+            );
+        }
+        if let Some(service) = services
+            .iter()
+            .find(|service| range.value.contains(service.vip.value))
+        {
+            report.refuse(
+                range.at,
+                format!(
+                    "the local address {} is the VIP of {}; leave it out of the pool",
+                    service.vip.value, service.service
+                ),
+            );
+        }
+    }
+
+    for destination in services.iter().flat_map(|service| &service.destinations) {
+        let address = destination.value;
+        let owner = if let Some(port) = network.port_with(address) {
+            format!("port \"{}\"'s own address", port.name)
+        } else if let Some((pool, _)) = pools
+            .ranges()
+            .find(|(_, range)| range.value.contains(address))
+        {
+            format!("a local address of pool \"{}\"", pool.name)
+        } else if let Some(service) = services.iter().find(|service| service.vip.value == address) {
+            format!("the VIP of {}", service.service)
+        } else {
+            continue;
+        };
+        report.refuse(
+            destination.at,
+            format!("the real server {address} is {owner}; write the address of another host"),
+        );
+    }
+}

@@ -1,0 +1,348 @@
+//! The section `services`.
+//!
+//! Promises: a service has a VIP, a protocol and a method that can work for its destinations; (protocol, VIP, vport)
+//! is unique, and so is each endpoint within a service.
+//! Does not know: who else claims an address (`ownership`).
+//!
+//! How it works: a choice that is refused is replaced by its default, so that the service with its addresses stays in
+//! the picture for the checks that follow; without VIP or protocol it is none and drops out.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::network::Network;
+use super::pools::Pools;
+use super::{Placed, number_within, refuse_not_built};
+use crate::address;
+use crate::config::{ClientAddress, Destination, FullNat, Method, Protocol, Scheduler, Service};
+use crate::error::{Report, one_of};
+use crate::locate::Place;
+use crate::spec::{DestinationSpec, FullNatSpec, ServiceSpec, Variant};
+use crate::syntax;
+
+/// Those of IPVS.
+const DEFAULT_SCHEDULER: Scheduler = Scheduler::Wlc;
+const DEFAULT_WEIGHT: u16 = 1;
+
+/// A service with the places of its addresses.
+pub(super) struct PlacedService {
+    pub(super) service: Service,
+    pub(super) vip: Placed<IpAddr>,
+    pub(super) destinations: Vec<Placed<IpAddr>>,
+}
+
+pub(super) fn resolve(
+    report: &mut Report,
+    spec: Option<&[ServiceSpec]>,
+    place: Place<'_>,
+    network: &Network,
+    pools: &Pools,
+) -> Vec<PlacedService> {
+    let mut services = Vec::new();
+    for (index, spec) in spec.unwrap_or_default().iter().enumerate() {
+        let place = place.item(index);
+        let service = service(report, spec, place, network, pools);
+        if let Some(service) = service {
+            refuse_duplicate(report, &service, &services);
+            services.push(service);
+        }
+        refuse_not_built(report, place, "persistence", &spec.persistence);
+        refuse_not_built(report, place, "health", &spec.health);
+        refuse_not_built(report, place, "one_packet", &spec.one_packet);
+    }
+    services
+}
+
+fn service(
+    report: &mut Report,
+    spec: &ServiceSpec,
+    place: Place<'_>,
+    network: &Network,
+    pools: &Pools,
+) -> Option<PlacedService> {
+    let vip = vip(report, spec.vip.as_deref(), place, network);
+    let protocol = protocol(report, spec.protocol.as_ref(), place);
+    let scheduler = scheduler(report, spec.scheduler.as_ref(), place.field("scheduler"));
+    let method = method(
+        report,
+        spec.method.as_ref(),
+        place.field("method"),
+        vip,
+        pools,
+    );
+
+    let mut destinations: Vec<Destination> = Vec::new();
+    let mut places = Vec::new();
+    for (index, spec) in spec
+        .destinations
+        .as_deref()
+        .unwrap_or_default()
+        .iter()
+        .enumerate()
+    {
+        let place = place.field("destinations").item(index);
+        if let Some(destination) = destination(report, spec, place, vip, network, &destinations) {
+            destinations.push(destination);
+            places.push(Placed {
+                value: destination.address.ip(),
+                at: place.field("address").at(),
+            });
+        }
+    }
+
+    let (protocol, vip) = (protocol?, vip?);
+    let service = Service {
+        protocol,
+        vip,
+        scheduler,
+        method,
+        destinations,
+    };
+    let vip = Placed {
+        value: vip.ip(),
+        at: place.field("vip").at(),
+    };
+    Some(PlacedService {
+        service,
+        vip,
+        destinations: places,
+    })
+}
+
+fn refuse_duplicate(report: &mut Report, service: &PlacedService, others: &[PlacedService]) {
+    let is_same = |other: &Service| {
+        other.protocol == service.service.protocol && other.vip == service.service.vip
+    };
+    if let Some(other) = others.iter().find(|other| is_same(&other.service)) {
+        let line = other.vip.at.line;
+        let what = format!(
+            "the service {} stands in line {line} already; make them one, or change one",
+            service.service
+        );
+        report.refuse(service.vip.at, what);
+    }
+}
+
+fn vip(
+    report: &mut Report,
+    written: Option<&str>,
+    place: Place<'_>,
+    network: &Network,
+) -> Option<SocketAddr> {
+    let result = written
+        .ok_or_else(|| {
+            "this service has no `vip`; write one, as in vip: \"192.0.2.100:80\"".to_owned()
+        })
+        .and_then(address::parse_endpoint)
+        .and_then(|vip| require_routable(vip, network));
+    report.keep(place.field("vip").at(), result)
+}
+
+fn require_routable(endpoint: SocketAddr, network: &Network) -> Result<SocketAddr, String> {
+    address::require_routable(endpoint.ip())?;
+    network.require_no_end(endpoint.ip())?;
+    Ok(endpoint)
+}
+
+fn protocol(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Option<Protocol> {
+    const BUILT: [&str; 2] = ["Tcp", "Udp"];
+    let at = place.field("protocol").at();
+    let Some(written) = written else {
+        report.refuse(
+            at,
+            "this service has no `protocol`; write protocol: Tcp or protocol: Udp",
+        );
+        return None;
+    };
+    let result = match written.name() {
+        "Tcp" => without_options(written, Protocol::Tcp),
+        "Udp" => without_options(written, Protocol::Udp),
+        _ => Err(refusal(written, &BUILT, &["Sctp"])),
+    };
+    report.keep(at, result)
+}
+
+fn scheduler(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Scheduler {
+    const BUILT: [&str; 4] = ["Rr", "Wrr", "Lc", "Wlc"];
+    const TO_COME: [&str; 12] = [
+        "Sed", "Nq", "Sh", "Dh", "Mh", "Fo", "Ovf", "Lblc", "Lblcr", "Twos", "Conhash", "Random",
+    ];
+    let Some(written) = written else {
+        return DEFAULT_SCHEDULER;
+    };
+    let result = match written.name() {
+        "Rr" => without_options(written, Scheduler::Rr),
+        "Wrr" => without_options(written, Scheduler::Wrr),
+        "Lc" => without_options(written, Scheduler::Lc),
+        "Wlc" => without_options(written, Scheduler::Wlc),
+        _ => Err(refusal(written, &BUILT, &TO_COME)),
+    };
+    report.keep(place.at(), result).unwrap_or(DEFAULT_SCHEDULER)
+}
+
+fn method(
+    report: &mut Report,
+    written: Option<&Variant>,
+    place: Place<'_>,
+    vip: Option<SocketAddr>,
+    pools: &Pools,
+) -> Method {
+    let spec = match written {
+        None => FullNatSpec::default(),
+        Some(variant) if variant.name() == "FullNat" => {
+            match syntax::parse_full_nat(variant, place.at()) {
+                Ok(spec) => spec,
+                Err(problem) => {
+                    report.refuse(problem.at, problem.what);
+                    return Method::FullNat(FullNat::default());
+                }
+            }
+        }
+        Some(variant) => {
+            report.refuse(
+                place.at(),
+                refusal(variant, &["FullNat"], &["Nat", "Dr", "Tun"]),
+            );
+            return Method::FullNat(FullNat::default());
+        }
+    };
+    let local_pool = spec
+        .local_pool
+        .unwrap_or_else(|| FullNat::default().local_pool);
+    let usable = require_pool(&local_pool, vip, pools);
+    report.keep(place.field("local_pool").at(), usable);
+    let client_address = client_address(
+        report,
+        spec.client_address.as_ref(),
+        place.field("client_address"),
+    );
+    Method::FullNat(FullNat {
+        local_pool,
+        client_address,
+    })
+}
+
+fn require_pool(name: &str, vip: Option<SocketAddr>, pools: &Pools) -> Result<(), String> {
+    let Some(pool) = pools.find(name) else {
+        let names: Vec<String> = pools.names().map(|name| format!("\"{name}\"")).collect();
+        return Err(match names.is_empty() {
+            true => format!(
+                "FullNat takes its source addresses from the pool \"{name}\", and there is none; write one, as in local_pools: {{\"{name}\": [\"10.0.0.200\"]}}"
+            ),
+            false => format!(
+                "FullNat takes its source addresses from the pool \"{name}\", which is not in local_pools; choose from {}, or add it",
+                names.join(", ")
+            ),
+        });
+    };
+    match vip {
+        Some(vip) if !pool.serves(vip.is_ipv4()) => {
+            let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
+            Err(format!(
+                "the pool \"{name}\" has no {family} address for this service; add one to it"
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn client_address(
+    report: &mut Report,
+    written: Option<&Variant>,
+    place: Place<'_>,
+) -> ClientAddress {
+    let Some(written) = written else {
+        return ClientAddress::Toa;
+    };
+    let result = match written.name() {
+        "Toa" => without_options(written, ClientAddress::Toa),
+        _ => Err(refusal(written, &["Toa"], &["ProxyV1", "ProxyV2", "None"])),
+    };
+    report
+        .keep(place.at(), result)
+        .unwrap_or(ClientAddress::Toa)
+}
+
+fn without_options<T>(variant: &Variant, value: T) -> Result<T, String> {
+    let name = variant.name();
+    match variant.has_options() {
+        true => Err(format!("`{name}` takes no options; write {name} alone")),
+        false => Ok(value),
+    }
+}
+
+/// Why a choice that is not built is none.
+fn refusal(variant: &Variant, built: &[&str], to_come: &[&str]) -> String {
+    let name = variant.name();
+    let choices = one_of(built);
+    match to_come.contains(&name) {
+        true => format!("`{name}` is not built yet; write {choices}"),
+        false => format!("`{name}` is none of the choices here; write {choices}"),
+    }
+}
+
+fn destination(
+    report: &mut Report,
+    spec: &DestinationSpec,
+    place: Place<'_>,
+    vip: Option<SocketAddr>,
+    network: &Network,
+    others: &[Destination],
+) -> Option<Destination> {
+    refuse_not_built(report, place, "method", &spec.method);
+    refuse_not_built(report, place, "upper_threshold", &spec.upper_threshold);
+    refuse_not_built(report, place, "lower_threshold", &spec.lower_threshold);
+    let weight = number_within(
+        "the weight",
+        spec.weight.unwrap_or(DEFAULT_WEIGHT.into()),
+        0,
+        u16::MAX.into(),
+    );
+    let weight = report.keep(place.field("weight").at(), weight);
+    let address = spec
+        .address
+        .as_deref()
+        .ok_or_else(|| {
+            "this destination has no `address`; write one, as in address: \"10.0.0.11:8080\""
+                .to_owned()
+        })
+        .and_then(address::parse_endpoint)
+        .and_then(|address| require_real_server(address, vip, network, others));
+    let address = report.keep(place.field("address").at(), address);
+    Some(Destination {
+        address: address?,
+        weight: weight.map_or(DEFAULT_WEIGHT, |weight| weight as u16),
+    })
+}
+
+fn require_real_server(
+    address: SocketAddr,
+    vip: Option<SocketAddr>,
+    network: &Network,
+    others: &[Destination],
+) -> Result<SocketAddr, String> {
+    let address = require_routable(address, network)?;
+    if let Some(vip) = vip
+        && vip.is_ipv4() != address.is_ipv4()
+    {
+        let (server, service) = if vip.is_ipv4() {
+            ("IPv6", "IPv4")
+        } else {
+            ("IPv4", "IPv6")
+        };
+        return Err(format!(
+            "the real server {address} speaks {server} and the VIP {service}, and translation between them (NAT64) is not built yet; write an {service} address"
+        ));
+    }
+    if others.iter().any(|other| other.address == address) {
+        return Err(format!(
+            "the destination {address} stands in this service already; keep one, with the sum of the weights"
+        ));
+    }
+    match network.reaches(address.ip()) {
+        true => Ok(address),
+        false => Err(format!(
+            "no port's subnet and no route leads to the real server {}; add a route, or correct the address",
+            address.ip()
+        )),
+    }
+}

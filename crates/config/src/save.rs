@@ -1,0 +1,221 @@
+//! A configuration as RON text, for `weir config save`.
+//!
+//! Promises: the text parses back to an equal [`Config`] wherever the same CPUs are allowed; every value is written,
+//! defaults included, in the order and layout of the manual's example.
+//! Does not know: comments of the file the configuration came from.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::config::{
+    ClientAddress, Config, Destination, Device, FullNat, Idle, LocalPool, Memory, Method, Port,
+    Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+};
+use crate::duration;
+
+/// `config` as RON text, ending in a line break.
+pub fn to_ron(config: &Config) -> String {
+    let Config {
+        runtime,
+        ports,
+        routes,
+        local_pools,
+        services,
+        timeouts,
+        local_ports,
+        toa_option,
+    } = config;
+    let mut text = String::from("#![enable(implicit_some)]\n(\n");
+    text.push_str(&write_runtime(runtime));
+    text.push_str(&block("ports", "{", ports.iter().map(write_port), "}"));
+    text.push_str(&block("routes", "[", routes.iter().map(write_route), "]"));
+    text.push_str(&block(
+        "local_pools",
+        "{",
+        local_pools.iter().map(write_pool),
+        "}",
+    ));
+    text.push_str(&block(
+        "services",
+        "[",
+        services.iter().map(write_service),
+        "]",
+    ));
+    text.push_str(&write_timeouts(timeouts));
+    text.push_str(&format!(
+        "    local_ports: \"{local_ports}\",\n    toa_option: {toa_option},\n)\n"
+    ));
+    text
+}
+
+/// A key of the top level with one entry per line.
+fn block(key: &str, open: &str, entries: impl Iterator<Item = String>, close: &str) -> String {
+    let mut text = format!("    {key}: {open}\n");
+    for entry in entries {
+        // Writing into a String does not fail.
+        let _ = writeln!(text, "        {entry},");
+    }
+    text.push_str(&format!("    {close},\n"));
+    text
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// `["a", "b"]`
+fn list(entries: impl Iterator<Item = String>) -> String {
+    format!("[{}]", entries.collect::<Vec<_>>().join(", "))
+}
+
+fn write_runtime(runtime: &Runtime) -> String {
+    let Runtime {
+        workers,
+        memory,
+        connections,
+        idle,
+        admin_socket,
+    } = runtime;
+    let workers = write_workers(workers);
+    let memory = write_memory(memory);
+    let idle = write_idle(idle);
+    let admin_socket = write_path(admin_socket);
+    format!(
+        "    runtime: (
+        workers: {workers},
+        memory: {memory},
+        connections: {connections},
+        idle: {idle},
+        admin_socket: {admin_socket},
+    ),
+"
+    )
+}
+
+pub(crate) fn write_workers(workers: &[usize]) -> String {
+    list(workers.iter().map(usize::to_string))
+}
+
+pub(crate) fn write_memory(memory: &Memory) -> String {
+    match memory {
+        Memory::Hugepages { mib } => format!("Hugepages(mib: {mib})"),
+        Memory::Anonymous { mib } => format!("Anonymous(mib: {mib})"),
+    }
+}
+
+pub(crate) fn write_idle(idle: &Idle) -> String {
+    match idle {
+        Idle::Backoff => "Backoff".to_owned(),
+        Idle::Poll => "Poll".to_owned(),
+    }
+}
+
+pub(crate) fn write_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+pub(crate) fn write_device(device: &Device) -> String {
+    match device {
+        Device::Pci(address) => format!("Pci({})", quoted(address)),
+        Device::AfPacket(name) => format!("AfPacket({})", quoted(name)),
+        Device::AfXdp(name) => format!("AfXdp({})", quoted(name)),
+        Device::Tap(name) => format!("Tap({})", quoted(name)),
+        Device::Vdev(text) => format!("Vdev({})", quoted(text)),
+    }
+}
+
+fn write_port(port: &Port) -> String {
+    let Port {
+        name,
+        device,
+        addresses,
+        mtu,
+    } = port;
+    let device = write_device(device);
+    let addresses = list(addresses.iter().map(|net| quoted(&net.to_string())));
+    format!(
+        "{}: (device: {device}, addresses: {addresses}, mtu: {mtu})",
+        quoted(name)
+    )
+}
+
+fn write_route(Route { to, via }: &Route) -> String {
+    format!("(to: \"{to}\", via: \"{via}\")")
+}
+
+fn write_pool(LocalPool { name, ranges }: &LocalPool) -> String {
+    format!(
+        "{}: {}",
+        quoted(name),
+        list(ranges.iter().map(|range| quoted(&range.to_string())))
+    )
+}
+
+fn write_service(service: &Service) -> String {
+    let Service {
+        protocol,
+        vip,
+        scheduler,
+        method,
+        destinations,
+    } = service;
+    let protocol = match protocol {
+        Protocol::Tcp => "Tcp",
+        Protocol::Udp => "Udp",
+    };
+    let scheduler = match scheduler {
+        Scheduler::Rr => "Rr",
+        Scheduler::Wrr => "Wrr",
+        Scheduler::Lc => "Lc",
+        Scheduler::Wlc => "Wlc",
+    };
+    let method = write_method(method);
+    let mut text = format!(
+        "(
+            vip: \"{vip}\",
+            protocol: {protocol},
+            scheduler: {scheduler},
+            method: {method},
+            destinations: [
+"
+    );
+    for Destination { address, weight } in destinations {
+        let _ = writeln!(
+            text,
+            "                (address: \"{address}\", weight: {weight}),"
+        );
+    }
+    text.push_str("            ],\n        )");
+    text
+}
+
+/// As the configuration has it: `FullNat(local_pool: "default", client_address: Toa)`.
+pub(crate) fn write_method(method: &Method) -> String {
+    match method {
+        Method::FullNat(FullNat {
+            local_pool,
+            client_address,
+        }) => {
+            let client_address = match client_address {
+                ClientAddress::Toa => "Toa",
+            };
+            format!(
+                "FullNat(local_pool: {}, client_address: {client_address})",
+                quoted(local_pool)
+            )
+        }
+    }
+}
+
+fn write_timeouts(
+    Timeouts {
+        tcp_established,
+        tcp_fin,
+        udp,
+    }: &Timeouts,
+) -> String {
+    let [tcp_established, tcp_fin, udp] = [*tcp_established, *tcp_fin, *udp].map(duration::write);
+    format!(
+        "    timeouts: (tcp_established: \"{tcp_established}\", tcp_fin: \"{tcp_fin}\", udp: \"{udp}\"),\n"
+    )
+}

@@ -1,0 +1,219 @@
+//! The configuration as written: what RON may say, nothing filled in, nothing judged.
+//!
+//! Promises: every key of the language has a field, those of features to come included ([`NotBuilt`]), so that an
+//! unknown key is a type error that lists the known ones, and a known one is never ignored.
+//! Does not know: positions (`locate`), rules (`check`), defaults (`config`).
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use ron::value::RawValue;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::locate::Node;
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "configuration", deny_unknown_fields)]
+pub(crate) struct Spec {
+    pub(crate) runtime: Option<RuntimeSpec>,
+    pub(crate) ports: Option<Entries<PortSpec>>,
+    pub(crate) routes: Option<Vec<RouteSpec>>,
+    pub(crate) local_pools: Option<Entries<Vec<String>>>,
+    pub(crate) services: Option<Vec<ServiceSpec>>,
+    pub(crate) timeouts: Option<TimeoutsSpec>,
+    pub(crate) local_ports: Option<String>,
+    pub(crate) toa_option: Option<i64>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) ipvs: Option<NotBuilt>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) removed_destination: Option<NotBuilt>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "runtime", deny_unknown_fields)]
+pub(crate) struct RuntimeSpec {
+    pub(crate) workers: Option<Vec<i64>>,
+    pub(crate) memory: Option<MemorySpec>,
+    pub(crate) connections: Option<i64>,
+    pub(crate) idle: Option<IdleSpec>,
+    pub(crate) admin_socket: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) metrics: Option<NotBuilt>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "memory", deny_unknown_fields)]
+pub(crate) enum MemorySpec {
+    Hugepages { mib: Option<i64> },
+    Anonymous { mib: Option<i64> },
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "idle")]
+pub(crate) enum IdleSpec {
+    Backoff,
+    Poll,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "port", deny_unknown_fields)]
+pub(crate) struct PortSpec {
+    pub(crate) device: Option<DeviceSpec>,
+    pub(crate) addresses: Option<Vec<String>>,
+    pub(crate) mtu: Option<i64>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "device")]
+pub(crate) enum DeviceSpec {
+    Pci(String),
+    AfPacket(String),
+    AfXdp(String),
+    Tap(String),
+    Vdev(String),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "route", deny_unknown_fields)]
+pub(crate) struct RouteSpec {
+    pub(crate) to: Option<String>,
+    pub(crate) via: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "service", deny_unknown_fields)]
+pub(crate) struct ServiceSpec {
+    pub(crate) vip: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) protocol: Option<Variant>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) scheduler: Option<Variant>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) method: Option<Variant>,
+    pub(crate) destinations: Option<Vec<DestinationSpec>>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) persistence: Option<NotBuilt>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) health: Option<NotBuilt>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) one_packet: Option<NotBuilt>,
+}
+
+/// The options of `FullNat`, read from the text of its [`Variant`].
+#[derive(Default, serde::Deserialize)]
+#[serde(rename = "FullNat", deny_unknown_fields)]
+pub(crate) struct FullNatSpec {
+    pub(crate) local_pool: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) client_address: Option<Variant>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "destination", deny_unknown_fields)]
+pub(crate) struct DestinationSpec {
+    pub(crate) address: Option<String>,
+    pub(crate) weight: Option<i64>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) method: Option<NotBuilt>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) upper_threshold: Option<NotBuilt>,
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) lower_threshold: Option<NotBuilt>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "timeouts", deny_unknown_fields)]
+pub(crate) struct TimeoutsSpec {
+    pub(crate) tcp_established: Option<String>,
+    pub(crate) tcp_fin: Option<String>,
+    pub(crate) udp: Option<String>,
+}
+
+/// The value of a key whose feature is to come: any value at all.
+pub(crate) struct NotBuilt;
+
+/// Where a [`NotBuilt`] stands, by the name RON errors give the holder: not to be proposed for a key that is unknown.
+pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 4] = [
+    ("configuration", &["ipvs", "removed_destination"]),
+    ("runtime", &["metrics"]),
+    ("service", &["persistence", "health", "one_packet"]),
+    (
+        "destination",
+        &["method", "upper_threshold", "lower_threshold"],
+    ),
+];
+
+impl<'de> Deserialize<'de> for NotBuilt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| NotBuilt)
+    }
+}
+
+/// A choice by name, with or without options, whichever the name is: so that a choice to come, whose options are
+/// not known here, is refused by name and not by its options.
+pub(crate) struct Variant {
+    /// The value as it stands in the file; comments may precede it.
+    text: String,
+    /// Invariant: the index of `text`.
+    index: Node,
+}
+
+impl Variant {
+    /// The name, or what stands in its place.
+    pub(crate) fn name(&self) -> &str {
+        self.index.name().unwrap_or_else(|| self.value())
+    }
+
+    pub(crate) fn has_options(&self) -> bool {
+        self.index.is_container()
+    }
+
+    /// The value as written, without what stands around it.
+    pub(crate) fn value(&self) -> &str {
+        &self.text[self.index.bytes()]
+    }
+}
+
+impl<'de> Deserialize<'de> for Variant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?
+            .get_ron()
+            .to_owned();
+        let index = Node::scan(&text);
+        Ok(Self { text, index })
+    }
+}
+
+/// For keys whose value may be the bare name `None`, which RON would else read as "left out".
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A map with text for keys, in the order written; a key may come twice.
+pub(crate) struct Entries<T>(pub(crate) Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Entries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("named entries in braces")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}

@@ -1,0 +1,281 @@
+//! What holds for every configuration and for every text.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
+use weir_config::{
+    AddressRange, ClientAddress, Config, Destination, Device, FullNat, Idle, LocalPool, LocalPorts,
+    Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts, diff, to_ron,
+};
+
+const CPUS: [usize; 6] = [0, 1, 2, 3, 8, 9];
+
+fn v4(port: u8, host: u8) -> IpAddr {
+    Ipv4Addr::new(10, port, 0, host).into()
+}
+
+fn v6(port: u8, host: u8) -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, port.into(), 0, 0, 0, 0, host.into()).into()
+}
+
+fn runtime() -> impl Strategy<Value = Runtime> {
+    let memory = (32..=1_u32 << 24, any::<bool>()).prop_map(|(mib, is_huge)| match is_huge {
+        true => Memory::Hugepages { mib },
+        false => Memory::Anonymous { mib },
+    });
+    let workers = subsequence(CPUS.to_vec(), 1..=CPUS.len()).prop_shuffle();
+    let idle = select(vec![Idle::Backoff, Idle::Poll]);
+    (workers, memory, 1..=1_u32 << 30, idle, "/[^\u{0}]{0,20}").prop_map(
+        |(workers, memory, connections, idle, path)| Runtime {
+            workers,
+            memory,
+            connections,
+            idle,
+            admin_socket: path.into(),
+        },
+    )
+}
+
+/// Port number `number` is on 10.`number`.0.0/24 and 2001:db8:`number`::/64.
+fn port(number: u8) -> impl Strategy<Value = Port> {
+    let device = prop_oneof![
+        Just(Device::Pci(format!("0000:0{number}:00.0"))),
+        Just(Device::AfPacket(format!("eth{number}"))),
+        Just(Device::AfXdp(format!("eth{number}"))),
+        Just(Device::Tap(format!("tap{number}"))),
+        "[!-~]{1,20}".prop_map(move |text| Device::Vdev(format!("net_memif{number},{text}"))),
+    ];
+    (
+        device,
+        "[A-Za-z0-9_.-]{0,30}",
+        1280..=9216_u16,
+        any::<bool>(),
+    )
+        .prop_map(move |(device, name, mtu, is_reversed)| {
+            let mut addresses = vec![(v4(number, 1), 24), (v6(number, 1), 64)]
+                .into_iter()
+                .map(|(address, length)| {
+                    ipnet::IpNet::new(address, length).expect("a prefix length that fits")
+                })
+                .collect::<Vec<_>>();
+            if is_reversed {
+                addresses.reverse();
+            }
+            Port {
+                name: format!("{number}{name}"),
+                device,
+                addresses,
+                mtu,
+            }
+        })
+}
+
+fn pool(number: u8) -> impl Strategy<Value = LocalPool> {
+    (
+        "[A-Za-z0-9_.-]{0,30}",
+        100..150_u8,
+        150..200_u8,
+        any::<bool>(),
+    )
+        .prop_map(move |(name, first, last, is_single)| {
+            let range = |of: fn(u8, u8) -> IpAddr| {
+                let last = if is_single { first } else { last };
+                AddressRange::new(of(number, first), of(number, last)).expect("a range")
+            };
+            LocalPool {
+                name: format!("{number}{name}"),
+                ranges: vec![range(v4), range(v6)],
+            }
+        })
+}
+
+fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
+    let destination = (0..n_ports, 2..90_u8, 1..=u16::MAX, any::<u16>());
+    (
+        any::<bool>(),
+        1..=4_u8,
+        1..=3_u16,
+        select(vec![Protocol::Tcp, Protocol::Udp]),
+        select(vec![
+            Scheduler::Rr,
+            Scheduler::Wrr,
+            Scheduler::Lc,
+            Scheduler::Wlc,
+        ]),
+        select(pools),
+        prop::collection::vec(destination, 0..5),
+    )
+        .prop_map(
+            |(is_ipv4, vip, vport, protocol, scheduler, local_pool, destinations)| {
+                let address = |port, host| {
+                    if is_ipv4 {
+                        v4(port, host)
+                    } else {
+                        v6(port, host)
+                    }
+                };
+                let mut resolved: Vec<Destination> = Vec::new();
+                for (port, host, rport, weight) in destinations {
+                    let address = SocketAddr::new(address(port, host), rport);
+                    if resolved.iter().all(|other| other.address != address) {
+                        resolved.push(Destination { address, weight });
+                    }
+                }
+                Service {
+                    protocol,
+                    vip: SocketAddr::new(address(99, vip), vport),
+                    scheduler,
+                    method: Method::FullNat(FullNat {
+                        local_pool,
+                        client_address: ClientAddress::Toa,
+                    }),
+                    destinations: resolved,
+                }
+            },
+        )
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    let timeout = || (1..=31 * 24 * 3_600_000_u64).prop_map(Duration::from_millis);
+    let timeouts =
+        (timeout(), timeout(), timeout()).prop_map(|(tcp_established, tcp_fin, udp)| Timeouts {
+            tcp_established,
+            tcp_fin,
+            udp,
+        });
+    let local_ports = (1..=u16::MAX)
+        .prop_flat_map(|first| (first..=u16::MAX).prop_map(move |last| LocalPorts { first, last }));
+    let ports =
+        (port(0), port(1), port(2), 1..=3_usize).prop_map(|(a, b, c, n)| [a, b, c][..n].to_vec());
+    let network = ports.prop_flat_map(|ports| {
+        let n_ports = ports.len() as u8;
+        (Just(ports), pool(0), pool(n_ports - 1)).prop_flat_map(move |(ports, first, last)| {
+            let pools = if n_ports == 1 {
+                vec![first]
+            } else {
+                vec![first, last]
+            };
+            let names: Vec<String> = pools.iter().map(|pool| pool.name.clone()).collect();
+            (
+                Just(ports),
+                Just(pools),
+                prop::collection::vec(service(names, n_ports), 0..6),
+            )
+        })
+    });
+    let routes =
+        subsequence(vec!["0.0.0.0/0", "10.7.0.0/16", "192.0.2.1/32"], 0..=3).prop_shuffle();
+    (
+        runtime(),
+        network,
+        routes,
+        timeouts,
+        local_ports,
+        200..=255_u8,
+    )
+        .prop_map(
+            |(
+                runtime,
+                (ports, local_pools, mut services),
+                routes,
+                timeouts,
+                local_ports,
+                toa_option,
+            )| {
+                let mut seen = Vec::new();
+                services.retain(|service| {
+                    let key = (service.protocol, service.vip);
+                    let is_new = !seen.contains(&key);
+                    seen.push(key);
+                    is_new
+                });
+                let routes = routes
+                    .into_iter()
+                    .map(|to| Route {
+                        to: to.parse().expect("a prefix"),
+                        via: v4(0, 254),
+                    })
+                    .collect();
+                Config {
+                    runtime,
+                    ports,
+                    routes,
+                    local_pools,
+                    services,
+                    timeouts,
+                    local_ports,
+                    toa_option,
+                }
+            },
+        )
+}
+
+/// A change that leaves a configuration well-formed enough for `diff`.
+fn disturb(config: &mut Config, which: u8, index: Index) {
+    match which % 8 {
+        0 => config.services.reverse(),
+        1 => config.ports.reverse(),
+        2 => config.routes.reverse(),
+        3 => config.local_pools.reverse(),
+        4 if !config.services.is_empty() => {
+            let number = index.index(config.services.len());
+            config.services[number].destinations.reverse();
+        }
+        5 if !config.services.is_empty() => {
+            config.services.remove(index.index(config.services.len()));
+        }
+        6 => config.ports[0].addresses.reverse(),
+        _ => config.local_pools[0].ranges.reverse(),
+    }
+}
+
+const TEXT: &str = include_str!("../../../configs/fullnat-two-arm.ron");
+
+proptest! {
+    #[test]
+    fn what_is_saved_parses_back(config in config()) {
+        let text = to_ron(&config);
+        match Config::parse(&text, "saved.ron", &CPUS) {
+            Ok(parsed) => prop_assert_eq!(parsed, config),
+            Err(errors) => prop_assert!(false, "{}\n{}", errors, text),
+        }
+    }
+
+    #[test]
+    fn a_diff_is_empty_exactly_between_equals(old in config(), other in config(), which: u8, index: Index) {
+        prop_assert!(diff(&old, &old).is_empty());
+        prop_assert_eq!(diff(&old, &other).is_empty(), old == other);
+        let mut disturbed = old.clone();
+        disturb(&mut disturbed, which, index);
+        prop_assert_eq!(diff(&old, &disturbed).is_empty(), old == disturbed, "{:?}", diff(&old, &disturbed));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*") {
+        let _ = Config::parse(&text, "any.ron", &CPUS);
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic_and_every_error_has_a_place(
+        cuts in prop::collection::vec((any::<Index>(), 0..40_usize, "[\\(\\)\\[\\]{}:,'\"r#b/*\\\\ \na0-9\u{e4}]{0,6}"), 1..4),
+    ) {
+        let mut characters: Vec<char> = TEXT.chars().collect();
+        for (at, length, instead) in cuts {
+            let start = at.index(characters.len());
+            let end = (start + length).min(characters.len());
+            characters.splice(start..end, instead.chars());
+            characters.push('\n');
+        }
+        let text: String = characters.into_iter().collect();
+        if let Err(errors) = Config::parse(&text, "cut.ron", &CPUS) {
+            prop_assert!(!errors.problems().is_empty());
+            for problem in errors.problems() {
+                let line = text.split('\n').nth(problem.at.line - 1);
+                let is_inside = line.is_some_and(|line| problem.at.column <= line.chars().count() + 1);
+                prop_assert!(problem.at.column >= 1 && is_inside, "{}\n{}", errors, text);
+            }
+        }
+    }
+}
