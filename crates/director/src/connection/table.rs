@@ -472,4 +472,3 @@ impl Table {
         self.keys(id).flow_keys().0.source()
     }
 }
-
