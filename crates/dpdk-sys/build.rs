@@ -1,0 +1,180 @@
+//! Finds libdpdk, makes its Rust declarations, compiles the shim.
+//!
+//! Promises: what cannot be built is refused in one sentence that names what to install. The version decides what
+//! differs between 22.11 and 24.11 (`cfg(dpdk_24)`); nothing is tried out.
+//! Does not know: which driver serves which device; with shared libraries EAL loads its folder of drivers itself.
+//!
+//! How linking works: libraries (`rustc-link-lib`) reach every binary that depends on this crate by themselves, link
+//! *arguments* do not. Those are handed on as `DEP_DPDK_LINK_ARGUMENTS`, one per line, to the build scripts of
+//! `weir-dpdk` (for its tests) and of the root package (for the binary).
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+
+const OLDEST: Version = Version {
+    year: 22,
+    month: 11,
+};
+
+fn main() {
+    if let Err(sentence) = build() {
+        eprintln!("{sentence}");
+        println!("cargo::error={sentence}");
+        exit(1);
+    }
+}
+
+fn build() -> Result<(), String> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=c");
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
+    println!("cargo::rustc-check-cfg=cfg(dpdk_24)");
+
+    let version = Version::parse(&pkg_config("--modversion")?)?;
+    if version < OLDEST {
+        return Err(format!(
+            "libdpdk {version} is older than {OLDEST}, the oldest that weir builds with; install Debian 12's \
+             libdpdk-dev or a newer one and let PKG_CONFIG_PATH lead to it"
+        ));
+    }
+    if version.year >= 24 {
+        println!("cargo::rustc-cfg=dpdk_24");
+    }
+
+    // The `pkg-config` program is called because the crate of that name drops `-march` and `-include rte_config.h`,
+    // without which the headers do not compile.
+    let compiler_flags = words(&pkg_config("--cflags")?);
+    compile_shim(&compiler_flags);
+    write_declarations(&compiler_flags)?;
+    link_shared()
+}
+
+/// `YY.MM`, as DPDK numbers its releases.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    year: u32,
+    month: u32,
+}
+
+impl Version {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut numbers = text.trim().split(['.', '-']).map(|part| part.parse().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(year), Some(month)) => Ok(Self { year, month }),
+            _ => Err(format!(
+                "pkg-config says that libdpdk's version is `{}`, which is none; look at its libdpdk.pc",
+                text.trim()
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.year, self.month)
+    }
+}
+
+fn pkg_config(question: &str) -> Result<String, String> {
+    const MISSING: &str = "apt-get install libdpdk-dev libclang-14-dev clang-14 pkg-config";
+    let output = Command::new("pkg-config").args([question, "libdpdk"]).output().map_err(|reason| {
+        format!("the program pkg-config cannot be run ({reason}); install what weir builds with: {MISSING}")
+    })?;
+    if !output.status.success() {
+        return Err(format!(
+            "pkg-config does not find libdpdk; install what weir builds with: {MISSING}"
+        ));
+    }
+    String::from_utf8(output.stdout)
+        .map_err(|_| "pkg-config answers about libdpdk in no UTF-8".to_owned())
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn compile_shim(compiler_flags: &[String]) {
+    let mut compiler = cc::Build::new();
+    compiler
+        .file("c/shim.c")
+        .opt_level(2)
+        .warnings(true)
+        .extra_warnings(true);
+    // DPDK's own headers are not clean under -Wextra; as system headers they are not asked to be.
+    for flag in compiler_flags {
+        match flag.strip_prefix("-I") {
+            Some(folder) => compiler.flag("-isystem").flag(folder),
+            None => compiler.flag(flag),
+        };
+    }
+    compiler.compile("weir_dpdk_shim");
+}
+
+fn write_declarations(compiler_flags: &[String]) -> Result<(), String> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set; build with cargo")?);
+    bindgen::Builder::default()
+        .header("c/wrapper.h")
+        .clang_args(compiler_flags)
+        .allowlist_function("(rte_eal|rte_dev|rte_eth|rte_mempool|rte_pktmbuf|rte_thread|rte_log|rte_socket)_.*")
+        .allowlist_function("rte_(strerror|version|openlog_stream)")
+        .allowlist_function("shim_.*")
+        .allowlist_var("rte_eth_fp_ops")
+        .allowlist_var("(WEIR|MBUF|RTE_ETH|RTE_PKTMBUF|RTE_LOG|RTE_MAX|RTE_MEMPOOL)_.*")
+        .allowlist_type("rte_(mbuf|mempool|eth_.*)")
+        // Packed types around aligned ones: Rust refuses to compile them, and nobody here needs their fields.
+        .opaque_type("rte_arp_hdr|rte_arp_ipv4|rte_l2tpv2_.*|rte_gtp_psc_.*")
+        // Read and written through the offsets of wrapper.h, never by field.
+        .opaque_type("rte_mbuf")
+        // Thread-local in C; bindgen would declare them as ordinary variables. See shim_rte_errno.
+        .blocklist_item("per_lcore_.*")
+        .prepend_enum_name(false)
+        .generate_comments(false)
+        .merge_extern_blocks(true)
+        .layout_tests(true)
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .wrap_unsafe_ops(true)
+        .parse_callbacks(Box::new(OwnNames))
+        .generate()
+        .map_err(|reason| format!("bindgen cannot read DPDK's headers ({reason}); apt-get install libclang-14-dev clang-14"))?
+        .write_to_file(out.join("declarations.rs"))
+        .map_err(|reason| format!("the declarations cannot be written to {}: {reason}", out.display()))
+}
+
+/// Takes the prefix off the constants that `wrapper.h` exports anew.
+#[derive(Debug)]
+struct OwnNames;
+
+impl bindgen::callbacks::ParseCallbacks for OwnNames {
+    fn item_name(&self, item: bindgen::callbacks::ItemInfo<'_>) -> Option<String> {
+        item.name.strip_prefix("WEIR_").map(str::to_owned)
+    }
+}
+
+/// Shared libraries. An appliance with everything inside would link `static:+whole-archive,-bundle` here instead.
+fn link_shared() -> Result<(), String> {
+    let folders = words(&pkg_config("--libs-only-L")?);
+    let folders: Vec<&Path> = folders
+        .iter()
+        .filter_map(|flag| flag.strip_prefix("-L"))
+        .map(Path::new)
+        .collect();
+    for folder in &folders {
+        println!("cargo::rustc-link-search=native={}", folder.display());
+    }
+    for flag in words(&pkg_config("--libs-only-l")?) {
+        // Beside the EAL's own two dozen there are as many that nothing here calls. rustc links with --as-needed, so
+        // naming them all costs nothing and depends on no list of ours.
+        if let Some(library) = flag.strip_prefix("-l") {
+            println!("cargo::rustc-link-lib=dylib={library}");
+        }
+    }
+    // A libdpdk outside the system's folders is found again when the binary runs.
+    let arguments: Vec<String> = folders
+        .iter()
+        .map(|folder| format!("-Wl,-rpath,{}", folder.display()))
+        .collect();
+    println!("cargo::metadata=LINK_ARGUMENTS={}", arguments.join(" "));
+    Ok(())
+}
