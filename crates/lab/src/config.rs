@@ -61,6 +61,23 @@ impl Service {
         }
     }
 
+    /// The same service on both address families.
+    pub fn on_both(
+        topology: &Topology,
+        protocol: Protocol,
+        l4_port: u16,
+        scheduler: &'static str,
+        weights: [u32; 2],
+    ) -> [Self; 2] {
+        Family::ALL.map(|family| Self::new(topology, family, protocol, l4_port, scheduler, weights))
+    }
+
+    /// The service with its first destination only: for iperf3, which opens two connections that belong together.
+    pub fn with_first_destination_only(mut self) -> Self {
+        self.destinations.truncate(1);
+        self
+    }
+
     /// SERVICE as the command line names it: `tcp 192.0.2.100:80` as a label, `tcp/192.0.2.100:80`.
     pub fn label(&self) -> String {
         let protocol = match self.protocol {

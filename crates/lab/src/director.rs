@@ -43,10 +43,10 @@ pub fn config_path(lab: &Lab) -> PathBuf {
     lab.folder().join("weir.ron")
 }
 
-/// The `weir` that was built beside the running program: `WEIR_BINARY` if set, else `weir` in the folder of the
-/// program or the one above (tests run from `deps/`).
-pub fn built_binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("WEIR_BINARY") {
+/// A program of this workspace that was built together with the running one: in the same folder or, for tests, which
+/// run from `deps/`, in the one above. `WEIR_BINARY` overrules it for `weir`.
+pub fn built(name: &str) -> Result<PathBuf> {
+    if let (Some(path), "weir") = (std::env::var_os("WEIR_BINARY"), name) {
         return Ok(path.into());
     }
     let program = std::env::current_exe().context("the running program has no path")?;
@@ -54,11 +54,11 @@ pub fn built_binary() -> Result<PathBuf> {
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|folder| folder.join("weir"));
+        .map(|folder| folder.join(name));
     match beside.into_iter().find(|path| path.is_file()) {
         Some(path) => Ok(path),
         None => bail!(
-            "the binary weir is not built; run `cargo build` first, or the whole by `cargo xtask test`"
+            "the binary {name} is not built; run `cargo build` first, or all of it by `cargo xtask test`"
         ),
     }
 }
@@ -87,7 +87,10 @@ impl Director {
         director
             .process
             .wait_until("weir to answer `weir status`", START_LIMIT, || {
-                Ok(command::output(&mut status)?.status.success().then_some(()))
+                let answer = command::output(&mut status)?;
+                Ok(serde_json::from_slice::<Vec<Row>>(&answer.stdout)
+                    .ok()
+                    .map(drop))
             })
             .with_context(|| format!("weir did not start with this configuration:\n{config}"))?;
         Ok(director)

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::director::Director;
+use crate::config::{self, Service};
+use crate::director::{Director, built};
 use crate::lab::Lab;
 use crate::server::{PeerProgram, RealServers};
 use crate::topology::{Arms, ClientSide, Topology};
@@ -37,6 +38,18 @@ impl Rig {
             servers,
             topology,
         })
+    }
+
+    /// The rig of a test: a lab that ends with this process, and the programs that were built with the test.
+    pub fn for_test(arms: Arms, client_side: ClientSide) -> Result<Self> {
+        let peer = PeerProgram::new(built("weir-lab-peer")?, &[]);
+        Self::lay_out(Lab::new()?, arms, client_side, &peer)
+    }
+
+    /// Starts the binary that was built with the test, with `n_workers` workers and `services`.
+    pub fn serve(&mut self, n_workers: usize, services: &[Service]) -> Result<&Director> {
+        let config = config::text(&self.topology, &config::last_cpus(n_workers)?, services);
+        self.start_director(&built("weir")?, &config)
     }
 
     /// Starts `binary` on `config`.

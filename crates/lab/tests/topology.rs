@@ -10,13 +10,12 @@ use anyhow::{Context, Result};
 use weir_lab::client::{self, Flow, Iperf};
 use weir_lab::hop::Hop;
 use weir_lab::inject::inject;
-use weir_lab::server::{self, PeerProgram};
+use weir_lab::server;
 use weir_lab::topology::{Arms, ClientSide, Family};
-use weir_lab::{Capture, Lab, Rig, checksum, wait};
+use weir_lab::{Capture, Rig, checksum, wait};
 
 fn rig(arms: Arms, client_side: ClientSide) -> Result<Rig> {
-    let peer = PeerProgram::new(env!("CARGO_BIN_EXE_weir-lab-peer"), &[]);
-    let rig = Rig::lay_out(Lab::new()?, arms, client_side, &peer)?;
+    let rig = Rig::for_test(arms, client_side)?;
     rig.topology.forward_by_kernel()?;
     Ok(rig)
 }

@@ -56,14 +56,11 @@ pub(crate) fn services(topology: &Topology, method: Method) -> Vec<Service> {
                 let service = |protocol, l4_port| {
                     Service::new(topology, family, protocol, l4_port, "Wrr", WEIGHTS)
                 };
-                // iperf3 opens two connections that must reach the same server: it gets one.
-                let mut iperf = service(Protocol::Tcp, server::IPERF);
-                iperf.destinations.truncate(1);
                 [
                     service(Protocol::Tcp, server::HTTP),
                     service(Protocol::Tcp, server::PEER),
                     service(Protocol::Udp, server::ECHO),
-                    iperf,
+                    service(Protocol::Tcp, server::IPERF).with_first_destination_only(),
                 ]
             })
             .collect(),
