@@ -51,7 +51,7 @@ pub type L4Port = u16;
 pub type Endpoint = SocketAddr;
 
 /// The key of an IPv4 flow, 16 bytes. Fields hold the packet's bytes, read as native integers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKeyV4 {
     /// Source address, then destination address: 8 bytes as they lie in the IPv4 header.
     pub addresses: u64,
@@ -62,7 +62,7 @@ pub struct FlowKeyV4 {
 }
 
 /// The key of an IPv6 flow. Fields hold the packet's bytes, read as native integers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKeyV6 {
     /// Source address, 16 bytes.
     pub source: [u64; 2],

@@ -63,6 +63,22 @@ pub fn parse(message: &[u8]) -> Result<Message, ParseError> {
     }
 }
 
+/// Lowers the MTU that a "fragmentation needed" carries (RFC 1191), not below what every host takes; any other
+/// message is left alone. Voids the message's checksum.
+pub fn lower_mtu(message: &mut [u8], by: u16) {
+    const FRAGMENTATION_NEEDED: u8 = 4;
+    const MIN_MTU: u16 = 68;
+    if let Some(header) = message.first_chunk_mut::<HEADER_BYTES>()
+        && (header[0], header[1]) == (UNREACHABLE, FRAGMENTATION_NEEDED)
+    {
+        let mtu = u16::from_be_bytes([header[6], header[7]]);
+        // 0: a router from before RFC 1191; its sender guesses.
+        if mtu != 0 {
+            header[6..].copy_from_slice(&mtu.saturating_sub(by).max(MIN_MTU).to_be_bytes());
+        }
+    }
+}
+
 /// Whether the checksum of a whole message is right.
 pub fn checksum_is_right(message: &[u8]) -> bool {
     checksum::sum(message) == 0xffff

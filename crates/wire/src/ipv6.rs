@@ -173,17 +173,18 @@ pub fn turn(header: &mut [u8; HEADER_BYTES], hop_limit: u8) {
     header[8..].rotate_left(16);
 }
 
-/// Replaces both addresses and takes one from the hop limit. There is no header checksum. The hop
-/// limit must not be 0.
+/// Replaces both addresses and takes one from the hop limit. There is no header checksum.
 #[inline]
 pub fn rewrite(header: &mut [u8; HEADER_BYTES], source: [u64; 2], destination: [u64; 2]) {
     header[7] = header[7].wrapping_sub(1);
-    for (bytes, word) in header[8..]
-        .as_chunks_mut::<8>()
-        .0
-        .iter_mut()
-        .zip(source.into_iter().chain(destination))
-    {
+    set_addresses(header, source, destination);
+}
+
+/// Replaces both addresses.
+#[inline]
+pub fn set_addresses(header: &mut [u8; HEADER_BYTES], source: [u64; 2], destination: [u64; 2]) {
+    let (words, _) = header[8..].as_chunks_mut::<8>();
+    for (bytes, word) in words.iter_mut().zip(source.into_iter().chain(destination)) {
         *bytes = word.to_ne_bytes();
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Promises: a header that parses lies inside the packet. Does not know: what the datagram carries.
 
+use crate::checksum::Delta;
 use crate::{ParseError, tcp};
 
 /// Bytes of the header.
@@ -20,4 +21,13 @@ pub fn parse(datagram: &[u8]) -> Result<(u32, u8, tcp::Flags), ParseError> {
     }
     let l4_ports = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
     Ok((l4_ports, HEADER_BYTES as u8, tcp::Flags::default()))
+}
+
+/// Replaces both L4 ports (4 bytes as they lie in the header) and lets `delta` mend the checksum, if there is one.
+#[inline]
+pub fn rewrite(header: &mut [u8; HEADER_BYTES], l4_ports: [u8; 4], delta: Delta) {
+    header[..4].copy_from_slice(&l4_ports);
+    let mut checksum = [header[CHECKSUM], header[CHECKSUM + 1]];
+    delta.apply_to_udp(&mut checksum);
+    header[CHECKSUM..].copy_from_slice(&checksum);
 }

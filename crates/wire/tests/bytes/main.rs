@@ -1,0 +1,9 @@
+//! What this crate reads and writes, judged by etherparse.
+
+mod answers;
+mod checksums;
+mod frames;
+mod neighbours;
+mod parse;
+mod tcp_edits;
+mod toa;

@@ -1,0 +1,249 @@
+//! Hostile bytes: every kind of valid frame, cut off anywhere, with bytes changed, with whole fields set to their
+//! extremes; and rubbish. Nothing panics, nothing reaches outside the frame, edits leave what was valid valid.
+//!
+//! The numbers come from fixed seeds: what fails here fails everywhere.
+
+#[path = "bytes/frames.rs"]
+mod frames;
+
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use weir_wire::icmpv6::{listener, neighbour};
+use weir_wire::{
+    Content, Endpoint, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, tcp,
+    toa, udp,
+};
+
+const MUTATIONS_PER_KIND: usize = 4000;
+const HEADROOM: u16 = 32;
+
+/// Everything that may be done to a frame once it is parsed, as well as to one that is not.
+fn exercise(frame: &[u8]) {
+    read_loosely(frame);
+    let Ok(headers) = Headers::parse(frame) else {
+        return;
+    };
+    assert_promises(frame, &headers);
+    let is_right = checksum::l4_is_right(frame, &headers);
+    let _ = neighbour::parse(frame, &headers);
+    listener::is_query(frame, &headers);
+    answer(frame, &headers);
+    edit(frame, headers, is_right);
+}
+
+/// The parsers of each layer, at offsets that no parse found.
+fn read_loosely(frame: &[u8]) {
+    let _ = (
+        ethernet::source(frame),
+        ethernet::destination(frame),
+        ethernet::parse(frame),
+    );
+    for l3 in [0, 13, 14, 18, frame.len(), frame.len() + 1] {
+        let _ = (
+            arp::Arp::parse(frame, l3),
+            ipv4::parse(frame, l3),
+            ipv6::parse(frame, l3),
+        );
+        let _ = (ipv4::parse_quoted(frame, l3), ipv6::parse_quoted(frame, l3));
+        let _ = (ipv4::addresses(frame, l3), ipv6::addresses(frame, l3));
+        ipv4::forbids_fragmentation(frame, l3);
+        ipv4::checksum_is_right(frame, l3, l3 + 20);
+        let rest = frame.get(l3..).unwrap_or_default();
+        let _ = (
+            tcp::parse(rest),
+            udp::parse(rest),
+            icmp::parse(rest),
+            icmpv6::parse(rest),
+        );
+    }
+}
+
+/// What `Headers` promises.
+fn assert_promises(frame: &[u8], headers: &Headers) {
+    assert!(headers.l3 <= headers.l4 && headers.l4 <= headers.end);
+    assert!(usize::from(headers.end) <= frame.len());
+    assert!(headers.l4 + u16::from(headers.l4_header_bytes) <= headers.end);
+    match headers.content {
+        Content::Tcp => assert!((20..=60).contains(&headers.l4_header_bytes)),
+        Content::Udp | Content::Icmp => assert_eq!(headers.l4_header_bytes, 8),
+        Content::IcmpError => {
+            assert!(headers.quoted_l4 > headers.l4 && headers.quoted_l4 + 8 <= headers.end);
+        }
+        Content::Arp => assert_eq!(headers.l4_header_bytes, 0),
+    }
+}
+
+/// Each answer that is made must itself be understood, and never be answered by a reset or an error in turn.
+fn answer(frame: &[u8], headers: &Headers) {
+    let v4 = "192.0.2.10".parse().unwrap();
+    let v6 = "2001:db8::10".parse().unwrap();
+    let errors = [
+        icmp::error(
+            frame,
+            headers,
+            v4,
+            icmp::ErrorKind::FragmentationNeeded { mtu: 68 },
+        ),
+        icmpv6::error(
+            frame,
+            headers,
+            v6,
+            icmpv6::ErrorKind::PacketTooBig { mtu: 1280 },
+        ),
+    ];
+    for error in errors.into_iter().flatten() {
+        let read = Headers::parse(&error);
+        assert!(headers.content == Content::Icmp || read.is_ok(), "{read:?}");
+        if let Ok(headers) = read {
+            assert!(checksum::l4_is_right(&error, &headers));
+            let again = icmp::error(&error, &headers, v4, icmp::ErrorKind::PortUnreachable);
+            assert_eq!(again, None);
+            let again = icmpv6::error(&error, &headers, v6, icmpv6::ErrorKind::PortUnreachable);
+            assert_eq!(again, None);
+        }
+    }
+    if let Some(reset) = tcp::reset(frame, headers) {
+        let headers = Headers::parse(&reset).unwrap();
+        assert!(headers.tcp_flags.has(tcp::Flags::RST) && checksum::l4_is_right(&reset, &headers));
+        assert_eq!(tcp::reset(&reset, &headers), None);
+    }
+    let mut reply = frame.to_vec();
+    if icmp::echo_reply_in_place(&mut reply, headers)
+        || icmpv6::echo_reply_in_place(&mut reply, headers)
+    {
+        assert!(checksum::l4_is_right(&reply, headers));
+    }
+}
+
+/// Edits keep a right checksum right (and a wrong one wrong: what was damaged on the way stays noticeable).
+fn edit(frame: &[u8], mut headers: Headers, is_right: bool) {
+    let mut room = [&[0; HEADROOM as usize], frame].concat();
+    let (mut start, mut len) = (HEADROOM, frame.len() as u16);
+    let mut packet = Packet::new(&mut room, &mut start, &mut len);
+    let client = Endpoint::from(([198, 51, 100, 7], 40000));
+    let toa = toa::insert(&mut packet, &mut headers, 254, client);
+    assert!(headers.content == Content::Tcp || toa == toa::Toa::NoSpace);
+    if headers.content == Content::Tcp {
+        let l4 = usize::from(headers.l4);
+        let header = &mut packet.frame_mut()[l4..l4 + usize::from(headers.l4_header_bytes)];
+        tcp::shift_sequence(header, 0x1234_5678);
+        tcp::shift_acknowledgement(header, 0x8765_4321);
+        tcp::lower_mss(header, 8);
+        tcp::blank_option(header, tcp::TIMESTAMPS);
+    }
+    assert_promises(packet.frame(), &headers);
+    assert_eq!(checksum::l4_is_right(packet.frame(), &headers), is_right);
+    let mut filled = packet.frame().to_vec();
+    checksum::fill_l4(&mut filled, &headers);
+    assert!(checksum::l4_is_right(&filled, &headers));
+}
+
+#[test]
+fn every_kind_unharmed() {
+    for (_, frame) in frames::one_of_each_kind() {
+        exercise(&frame);
+    }
+}
+
+#[test]
+fn every_kind_at_every_truncation() {
+    for (kind, frame) in frames::one_of_each_kind() {
+        let needed = Headers::parse(&frame).unwrap();
+        for len in 0..frame.len() {
+            exercise(&frame[..len]);
+            let is_whole = len >= usize::from(needed.end);
+            let is_arp = needed.content == Content::Arp && len >= 14 + arp::PACKET_BYTES;
+            assert_eq!(
+                Headers::parse(&frame[..len]).is_ok(),
+                is_whole || is_arp,
+                "{kind}: {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_kind_with_every_byte_at_its_extremes() {
+    for (_, frame) in frames::one_of_each_kind() {
+        for at in 0..frame.len() {
+            for byte in [
+                0,
+                1,
+                0x7f,
+                0x80,
+                0xfe,
+                0xff,
+                frame[at] ^ 1,
+                frame[at].wrapping_add(1),
+            ] {
+                let mut changed = frame.clone();
+                changed[at] = byte;
+                exercise(&changed);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_mutated_thousands_of_times() {
+    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    for (_, frame) in frames::one_of_each_kind() {
+        for _ in 0..MUTATIONS_PER_KIND {
+            let mut changed = frame.clone();
+            for _ in 0..random.random_range(1..6) {
+                let at = random.random_range(0..changed.len());
+                match random.random_range(0..4) {
+                    0 => changed[at] = random.random(),
+                    1 => changed[at] ^= 1 << random.random_range(0..8),
+                    2 => changed.insert(at, random.random()),
+                    _ => changed.truncate(at.max(1)),
+                }
+            }
+            exercise(&changed);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 4000,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(11),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Rubbish behind an Ethernet header that lets it in.
+    #[test]
+    fn rubbish(
+        ether_type in prop_oneof![Just([8, 0]), Just([0x86, 0xdd]), Just([8, 6]), Just([0x81, 0]), any::<[u8; 2]>()],
+        first in prop_oneof![Just(0x45u8), Just(0x60), 0x45u8..0x50, any::<u8>()],
+        protocol in prop_oneof![Just(1u8), Just(6), Just(17), Just(58), Just(0), Just(43), Just(44), Just(60)],
+        mut rest in proptest::collection::vec(any::<u8>(), 0..300usize),
+        has_true_length: bool,
+    ) {
+        let len_bytes = rest.len();
+        if let [version, _, len @ .., _, _] = &mut rest[..6.min(len_bytes)] && len.len() == 2 {
+            *version = first;
+            if has_true_length {
+                len.copy_from_slice(&(len_bytes as u16).to_be_bytes());
+            }
+        }
+        if len_bytes > 40 {
+            rest[if first >> 4 == 6 { 6 } else { 9 }] = protocol;
+            if has_true_length && first >> 4 == 6 {
+                rest[4..6].copy_from_slice(&(len_bytes as u16 - 40).to_be_bytes());
+            } else if has_true_length {
+                rest[6..8].fill(0);
+            }
+        }
+        let mut frame = vec![2; 12];
+        frame.extend(ether_type);
+        frame.extend(rest);
+        exercise(&frame);
+    }
+
+    #[test]
+    fn bytes_of_any_kind(frame in proptest::collection::vec(any::<u8>(), 0..200usize)) {
+        exercise(&frame);
+    }
+}
