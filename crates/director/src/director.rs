@@ -16,8 +16,8 @@ use weir_wire::{Content, Headers, Packet};
 
 use crate::connection::{Candidate, ConnectionView, TableUsage};
 use crate::ledger::Ledger;
-use crate::totals::{DestinationTotals, Load, ServiceTotals};
-use crate::{DestinationId, Seed, ServiceId, Snapshot, Tick, Verdict, WorkerId, forward, open};
+use crate::totals::{DestinationTotals, Load};
+use crate::{DestinationId, Seed, Snapshot, Tick, Verdict, WorkerId, forward, open};
 
 /// Packets that are handled together, at most.
 pub const BURST: usize = 32;
@@ -187,11 +187,6 @@ impl Director {
     /// Tells the load that all other workers have published for a destination.
     pub fn set_load_elsewhere(&mut self, id: DestinationId, load: Load) {
         self.ledger.destinations[id.0 as usize].load_elsewhere = load;
-    }
-
-    /// What this worker counted for a service, whose id is below [`ServiceId::LIMIT`].
-    pub fn service_totals(&self, id: ServiceId) -> &ServiceTotals {
-        &self.ledger.services[id.0 as usize]
     }
 }
 

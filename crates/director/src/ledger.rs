@@ -8,7 +8,7 @@ use weir_memory::{MapError, MappedSlice, Pages};
 use weir_wire::tcp;
 
 use crate::connection::{Connection, EntryId, Found, NewConnection, Table, TableFull, TcpEvent};
-use crate::totals::{DestinationTotals, ServiceTotals};
+use crate::totals::{DestinationTotals, SchedulerCursor};
 use crate::{DestinationId, Direction, Seed, ServiceId, State, Tick, Timeouts};
 
 /// How many connections are ended, at most, to make room for one.
@@ -19,7 +19,7 @@ pub(crate) struct Ledger {
     /// By `DestinationId`. Sparse: memory is spent on those in use.
     pub(crate) destinations: MappedSlice<DestinationTotals>,
     /// By `ServiceId`.
-    pub(crate) services: MappedSlice<ServiceTotals>,
+    pub(crate) scheduler_cursors: MappedSlice<SchedulerCursor>,
     /// Connections ended to make room for others.
     pub(crate) n_evicted: u64,
     /// Segments that went without TOA because their options left no room for it.
@@ -36,7 +36,7 @@ impl Ledger {
         Ok(Self {
             table: Table::new(n_connections, seed, pages, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
-            services: MappedSlice::new(ServiceId::LIMIT as usize, Pages::Sparse)?,
+            scheduler_cursors: MappedSlice::new(ServiceId::LIMIT as usize, Pages::Sparse)?,
             n_evicted: 0,
             n_toa_omitted: 0,
         })

@@ -41,5 +41,5 @@ pub use service::{ClientAddress, Destination, Method, Service, ServiceKey, Servi
 pub use snapshot::{Settings, Snapshot, Timeouts};
 pub use steering::Steering;
 pub use tick::Tick;
-pub use totals::{DestinationTotals, Load, ServiceTotals};
+pub use totals::{DestinationTotals, Load};
 pub use verdict::{PuntReason, Verdict};

@@ -96,7 +96,7 @@ pub(crate) struct Tenant<'a> {
 pub(crate) fn lease(
     pool: &LocalPool,
     tenant: &Tenant<'_>,
-    cursor: &mut u64,
+    cursor: &mut u32,
     table: &Table,
     now: Tick,
 ) -> Option<LipLease> {
@@ -109,7 +109,7 @@ pub(crate) fn lease(
     let n_pairs = class.len() * n_addresses;
     let mut oldest: Option<(u32, LipLease)> = None;
     for _ in 0..PROBES.min(n_pairs) {
-        let pair = *cursor % n_pairs;
+        let pair = u64::from(*cursor) % n_pairs;
         *cursor = cursor.wrapping_add(1);
         let lip = pool.address(tenant.real.ip(), pair % n_addresses);
         let local = Endpoint::new(lip, class.get(pair / n_addresses));

@@ -130,10 +130,10 @@ fn open_for(
         .next_hop(client.source().ip(), &snapshot.next_hops)
         .ok_or(Verdict::Drop(DropReason::NoRoute))?
         .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))?;
-    let totals = &mut ledger.services[service.id.0 as usize];
+    let cursor = &mut ledger.scheduler_cursors[service.id.0 as usize];
     let destination = service
         .scheduler
-        .pick(service, &mut totals.cursor, &ledger.destinations)
+        .pick(service, cursor, &ledger.destinations)
         .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
     let Method::FullNat {
         pool,
@@ -145,8 +145,14 @@ fn open_for(
         worker: me,
         steering: &snapshot.steering,
     };
-    let cursor = &mut ledger.destinations[destination.id.0 as usize].local_port_cursor;
-    let Some(lease) = local_port::lease(pool, &tenant, cursor, &ledger.table, now) else {
+    let totals = &mut ledger.destinations[destination.id.0 as usize];
+    let Some(lease) = local_port::lease(
+        pool,
+        &tenant,
+        &mut totals.local_port_cursor,
+        &ledger.table,
+        now,
+    ) else {
         totals.local_ports_exhausted += 1;
         return Err(Verdict::Drop(DropReason::LocalPortsExhausted));
     };

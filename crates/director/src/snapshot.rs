@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::State;
-use crate::{Generation, LocalAddresses, NextHops, Routes, Services, Steering, Tick};
+use crate::{
+    DestinationId, Generation, LocalAddresses, NextHops, Routes, Services, Steering, Tick,
+};
 
 /// What a worker decides by.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,9 @@ pub struct Snapshot {
     pub addresses: Arc<LocalAddresses>,
     /// Which worker owns a flow.
     pub steering: Arc<Steering>,
+    /// The destinations whose totals are published: those of all services, and removed ones that still have
+    /// connections.
+    pub counted: Arc<[DestinationId]>,
     /// What is left.
     pub settings: Settings,
 }

@@ -67,7 +67,7 @@ impl Steering {
             }
         };
         let hash = self.seed.hash(&client_only) >> 32;
-        WorkerId((hash * u64::from(self.n_workers) >> 32) as u8)
+        WorkerId(((hash * u64::from(self.n_workers)) >> 32) as u8)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a worker counts for each destination and each service.
+//! What a worker counts for each destination, and where a service's scheduler stands.
 //!
 //! Promises: plain records, one cache line each, written by one worker only; found by a dense id that outlives
 //! snapshots.
@@ -34,8 +34,10 @@ pub struct DestinationTotals {
     pub load: Load,
     /// Those of all other workers, as they last published them.
     pub load_elsewhere: Load,
+    /// Packets dropped because no local port was free for this destination.
+    pub local_ports_exhausted: u32,
     /// Where the search for a local port goes on.
-    pub(crate) local_port_cursor: u64,
+    pub(crate) local_port_cursor: u32,
 }
 
 impl DestinationTotals {
@@ -50,17 +52,6 @@ impl DestinationTotals {
                 .saturating_add(self.load_elsewhere.inactive),
         }
     }
-}
-
-/// What one worker counts for a service, and where its schedulers stand.
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub struct ServiceTotals {
-    /// Packets dropped because no local port was free.
-    pub local_ports_exhausted: u64,
-    /// Place of the scheduler that keeps one.
-    pub(crate) cursor: SchedulerCursor,
-    reserved: [u64; 5],
 }
 
 /// Where a scheduler that goes round stands.

@@ -94,14 +94,14 @@ impl Index {
     /// From the low half of the hash: its product with the number of buckets, so that any number will do.
     #[inline]
     fn first(&self, hash: u64) -> usize {
-        ((hash & 0xffff_ffff) * self.buckets.len() as u64 >> 32) as usize
+        (((hash & 0xffff_ffff) * self.buckets.len() as u64) >> 32) as usize
     }
 
     /// From all bits once more, stirred.
     #[cold]
     fn second(&self, hash: u64) -> usize {
         let stirred = (hash ^ hash >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((stirred >> 32) * self.buckets.len() as u64 >> 32) as usize
+        (((stirred >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
     /// Asks for the first bucket's cache line.

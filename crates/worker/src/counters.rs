@@ -1,0 +1,172 @@
+//! What a worker counts, and how others may read it.
+//!
+//! Promises: a worker counts in plain integers of its own and copies them, now and then, into atomics that only it
+//! writes; whoever reads them disturbs nobody.
+//! Does not know: names and units of metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytemuck::{Pod, Zeroable};
+use weir_director::{DestinationId, DestinationTotals, DropReason, Load, PuntReason};
+
+/// What a worker counts, as plain integers.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Counters {
+    /// Frames received from ports.
+    pub received: u64,
+    /// Frames given to a transmit queue.
+    pub transmitted: u64,
+    /// Packets given to the worker that owns them.
+    pub handed_over: u64,
+    /// Packets got from workers that do not own them.
+    pub taken_over: u64,
+    /// Frames dropped, by `DropReason::index`.
+    pub dropped: [u64; DropReason::COUNT],
+    /// Frames punted, by `PuntReason::index`.
+    pub punted: [u64; PuntReason::COUNT],
+    /// Nanoseconds of turns that had work.
+    pub busy_ns: u64,
+    /// Nanoseconds since the worker began.
+    pub elapsed_ns: u64,
+    /// Connections the table has room for.
+    pub capacity: u64,
+    /// Of which in use.
+    pub connections: u64,
+    /// Connections ended to make room for others.
+    pub evicted: u64,
+    /// Segments that went without TOA for lack of room among their options.
+    pub toa_omitted: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::zeroed()
+    }
+}
+
+/// How many integers [`Counters`] are.
+const N_COUNTERS: usize = size_of::<Counters>() / size_of::<u64>();
+
+/// What a worker has published for a destination.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DestinationCounters {
+    /// Connections opened.
+    pub connections: u64,
+    /// Packets from clients.
+    pub inbound_packets: u64,
+    /// Packets from the real server.
+    pub outbound_packets: u64,
+    /// Bytes of IP packets from clients.
+    pub inbound_bytes: u64,
+    /// Bytes of IP packets from the real server.
+    pub outbound_bytes: u64,
+    /// Packets dropped for want of a local port.
+    pub local_ports_exhausted: u64,
+    /// Living connections.
+    pub load: Load,
+}
+
+#[derive(Debug, Zeroable)]
+#[repr(C, align(64))]
+struct PublishedDestination {
+    totals: [AtomicU64; 6],
+    /// Active connections in the upper half, inactive ones in the lower: read together or not at all.
+    load: AtomicU64,
+    reserved: AtomicU64,
+}
+
+/// What a worker has published. Written by that worker only.
+#[derive(Debug)]
+pub struct Published {
+    counters: [AtomicU64; N_COUNTERS],
+    /// By `DestinationId`. Zero pages until used.
+    destinations: Box<[PublishedDestination]>,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            counters: [const { AtomicU64::new(0) }; N_COUNTERS],
+            destinations: bytemuck::zeroed_slice_box(DestinationId::LIMIT as usize),
+        }
+    }
+}
+
+impl Published {
+    /// The worker's counters, as last published.
+    pub fn counters(&self) -> Counters {
+        bytemuck::cast(
+            self.counters
+                .each_ref()
+                .map(|count| count.load(Ordering::Relaxed)),
+        )
+    }
+
+    /// What it counted for a destination.
+    pub fn destination(&self, id: DestinationId) -> DestinationCounters {
+        let Some(there) = self.destinations.get(id.0 as usize) else {
+            return DestinationCounters::default();
+        };
+        let [
+            connections,
+            inbound_packets,
+            outbound_packets,
+            inbound_bytes,
+            outbound_bytes,
+            local_ports_exhausted,
+        ] = there
+            .totals
+            .each_ref()
+            .map(|total| total.load(Ordering::Relaxed));
+        DestinationCounters {
+            connections,
+            inbound_packets,
+            outbound_packets,
+            inbound_bytes,
+            outbound_bytes,
+            local_ports_exhausted,
+            load: self.load(id),
+        }
+    }
+
+    /// Its living connections to a destination.
+    pub fn load(&self, id: DestinationId) -> Load {
+        let packed = self
+            .destinations
+            .get(id.0 as usize)
+            .map_or(0, |there| there.load.load(Ordering::Relaxed));
+        Load {
+            active: (packed >> 32) as u32,
+            inactive: packed as u32,
+        }
+    }
+
+    /// The worker's part: its counters.
+    pub(crate) fn publish(&self, counters: &Counters) {
+        let counters: [u64; N_COUNTERS] = bytemuck::cast(*counters);
+        for (there, count) in self.counters.iter().zip(counters) {
+            there.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// The worker's part: a destination.
+    pub(crate) fn publish_destination(&self, id: DestinationId, totals: &DestinationTotals) {
+        let Some(there) = self.destinations.get(id.0 as usize) else {
+            return;
+        };
+        let new = [
+            totals.connections,
+            totals.inbound_packets,
+            totals.outbound_packets,
+            totals.inbound_bytes,
+            totals.outbound_bytes,
+            u64::from(totals.local_ports_exhausted),
+        ];
+        for (there, total) in there.totals.iter().zip(new) {
+            there.store(total, Ordering::Relaxed);
+        }
+        let load = u64::from(totals.load.active) << 32 | u64::from(totals.load.inactive);
+        there.load.store(load, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,192 @@
+//! A bounded ring of frames between a worker and the control thread, with a stock of buffers that circulate.
+//!
+//! Promises: neither side allocates or waits; when the stock is used up, sending fails, so that a flood of punts can
+//! starve nobody. The receiver's bell rings when something is put into an empty ring.
+//! Does not know: what the frames are for; each carries a label of type `L`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use rustix::event::{EventfdFlags, eventfd};
+
+/// A frame on its way, with what it is for.
+#[derive(Debug)]
+pub struct Frame<L> {
+    /// What it is for.
+    pub label: L,
+    room: Box<[u8]>,
+    len: usize,
+}
+
+impl<L> Frame<L> {
+    /// The frame's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.room[..self.len]
+    }
+}
+
+/// Wakes the thread that waits for it: an eventfd that becomes readable.
+#[derive(Clone, Debug)]
+pub struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    /// A silent bell; the error is the system's when it is out of descriptors.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(Arc::new(eventfd(
+            0,
+            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
+        )?)))
+    }
+
+    /// Makes it readable.
+    pub fn ring(&self) {
+        // A counter that is full is readable already; nothing else can go wrong.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Makes it silent again.
+    pub fn hush(&self) {
+        let _ = rustix::io::read(&*self.0, &mut [0u8; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[derive(Debug)]
+struct Shared<L> {
+    full: ArrayQueue<Frame<L>>,
+    empty: ArrayQueue<Box<[u8]>>,
+}
+
+/// The end that puts frames in.
+#[derive(Debug)]
+pub struct FrameSender<L> {
+    shared: Arc<Shared<L>>,
+    bell: Option<Bell>,
+}
+
+/// The end that takes frames out.
+#[derive(Debug)]
+pub struct FrameReceiver<L> {
+    shared: Arc<Shared<L>>,
+}
+
+/// A ring for `n_frames` of up to `frame_bytes` each; `bell` rings for the receiver.
+pub fn frame_ring<L>(
+    n_frames: usize,
+    frame_bytes: usize,
+    bell: Option<Bell>,
+) -> (FrameSender<L>, FrameReceiver<L>) {
+    let empty = ArrayQueue::new(n_frames.max(1));
+    while empty.push(vec![0; frame_bytes].into_boxed_slice()).is_ok() {}
+    let shared = Arc::new(Shared {
+        full: ArrayQueue::new(n_frames.max(1)),
+        empty,
+    });
+    (
+        FrameSender {
+            shared: Arc::clone(&shared),
+            bell,
+        },
+        FrameReceiver { shared },
+    )
+}
+
+impl<L> FrameSender<L> {
+    /// Copies a frame into the ring. `false`: the stock is used up, or the frame larger than its buffers.
+    pub fn send(&self, label: L, frame: &[u8]) -> bool {
+        let Some(mut room) = self.shared.empty.pop() else {
+            return false;
+        };
+        let Some(bytes) = room.get_mut(..frame.len()) else {
+            let _ = self.shared.empty.push(room);
+            return false;
+        };
+        bytes.copy_from_slice(frame);
+        let was_empty = self.shared.full.is_empty();
+        // There are as many places as buffers, so this one has a place.
+        let is_sent = self
+            .shared
+            .full
+            .push(Frame {
+                label,
+                room,
+                len: frame.len(),
+            })
+            .is_ok();
+        if was_empty && let Some(bell) = &self.bell {
+            bell.ring();
+        }
+        is_sent
+    }
+}
+
+impl<L> FrameReceiver<L> {
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.shared.full.is_empty()
+    }
+
+    /// Lets `handle` look at the oldest frame, whose buffer then goes back into the stock. `None`: nothing waits.
+    pub fn receive<R>(&self, handle: impl FnOnce(&Frame<L>) -> R) -> Option<R> {
+        let frame = self.shared.full.pop()?;
+        let result = handle(&frame);
+        let _ = self.shared.empty.push(frame.room);
+        Some(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    fn rings(bell: &Bell) -> bool {
+        let nothing = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&nothing)).unwrap() == 1
+    }
+
+    #[test]
+    fn the_stock_bounds_the_ring_and_comes_back() {
+        let (sender, receiver) = frame_ring::<u8>(2, 64, None);
+        assert!(sender.send(1, b"one") && sender.send(2, b"two"));
+        assert!(!sender.send(3, b"three"), "the stock is used up");
+        assert_eq!(
+            receiver.receive(|frame| (frame.label, frame.bytes().to_vec())),
+            Some((1, b"one".to_vec()))
+        );
+        assert!(sender.send(4, b"four"));
+        assert_eq!(receiver.receive(|frame| frame.label), Some(2));
+        assert_eq!(receiver.receive(|frame| frame.label), Some(4));
+        assert!(receiver.is_empty() && receiver.receive(|_| ()).is_none());
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_buffers_is_refused_and_costs_none() {
+        let (sender, receiver) = frame_ring::<()>(1, 4, None);
+        assert!(!sender.send((), b"12345"));
+        assert!(sender.send((), b"1234"));
+        assert_eq!(receiver.receive(|frame| frame.bytes().len()), Some(4));
+    }
+
+    #[test]
+    fn the_bell_rings_for_the_first_frame() {
+        let bell = Bell::new().unwrap();
+        let (sender, _receiver) = frame_ring::<()>(4, 4, Some(bell.clone()));
+        assert!(!rings(&bell));
+        sender.send((), b"1");
+        assert!(rings(&bell));
+        bell.hush();
+        sender.send((), b"2");
+        assert!(!rings(&bell), "whoever was woken empties the ring");
+    }
+}

@@ -1,0 +1,79 @@
+//! How connections are listed while packets flow: a worker copies a few entries a turn into a page.
+//!
+//! Promises: a worker never waits and never allocates; a listing of millions disturbs no packet. What is listed was
+//! there at some moment while the page was filled.
+//! Does not know: how rows are printed.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use weir_director::{ConnectionView, Director, Tick};
+
+/// Places of the table that a worker looks at in one turn.
+const PLACES_A_TURN: u32 = 64;
+
+/// A page of a worker's connections.
+#[derive(Debug, Default)]
+pub struct ConnectionPage {
+    /// The rows; never more than its capacity was when it was asked for.
+    pub rows: Vec<ConnectionView>,
+    /// The place to go on from; `None` at the end of the table.
+    pub next: Option<u32>,
+}
+
+/// Where a page is asked for and given.
+#[derive(Debug, Default)]
+pub struct Listing {
+    is_wanted: AtomicBool,
+    page: Mutex<ConnectionPage>,
+}
+
+impl Listing {
+    /// Asks for up to `n_rows` (at least one turn's worth) from place `from` on (0 at first).
+    pub fn ask(&self, from: u32, n_rows: usize) {
+        let mut page = self
+            .page
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *page = ConnectionPage {
+            rows: Vec::with_capacity(n_rows.max(PLACES_A_TURN as usize)),
+            next: Some(from),
+        };
+        self.is_wanted.store(true, Ordering::Release);
+    }
+
+    /// The page, once it is filled.
+    pub fn take(&self) -> Option<ConnectionPage> {
+        if self.is_wanted.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut page = self
+            .page
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Some(std::mem::take(&mut *page))
+    }
+
+    /// The worker's part: goes on filling the page.
+    #[inline]
+    pub(crate) fn fill(&self, director: &Director, now: Tick) {
+        if self.is_wanted.load(Ordering::Relaxed) {
+            self.fill_some(director, now);
+        }
+    }
+
+    #[cold]
+    fn fill_some(&self, director: &Director, now: Tick) {
+        let Ok(mut page) = self.page.try_lock() else {
+            return;
+        };
+        if let Some(from) = page.next {
+            let ConnectionPage { rows, next } = &mut *page;
+            *next = director.list_connections(from, PLACES_A_TURN, now, |row| rows.push(row));
+        }
+        let is_full = page.rows.len() + PLACES_A_TURN as usize > page.rows.capacity();
+        if is_full || page.next.is_none() {
+            self.is_wanted.store(false, Ordering::Release);
+        }
+    }
+}

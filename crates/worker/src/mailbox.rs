@@ -1,0 +1,171 @@
+//! How snapshots reach the workers, RCU-style.
+//!
+//! Promises: a worker never waits; it adopts at the quiescent point between two bursts and may skip generations. A
+//! snapshot is freed on the control thread, after every worker has passed it.
+//! Does not know: what is in a snapshot.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use weir_director::{Director, Generation, Snapshot};
+
+/// One worker's mailbox.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    /// The generation that lies in the slot, or was last taken out of it.
+    published: AtomicU64,
+    /// The generation that the worker runs.
+    adopted: AtomicU64,
+    slot: Mutex<Option<Arc<Snapshot>>>,
+}
+
+impl Mailbox {
+    /// The generation that the worker runs.
+    pub fn adopted(&self) -> Generation {
+        Generation(self.adopted.load(Ordering::Acquire))
+    }
+
+    /// Lets `director` run what lies in the mailbox, if anything new does and the publisher is not just putting it
+    /// there.
+    #[inline]
+    pub(crate) fn adopt(&self, director: &mut Director) {
+        let published = self.published.load(Ordering::Acquire);
+        if published == director.snapshot().generation.0 {
+            return;
+        }
+        let Ok(mut slot) = self.slot.try_lock() else {
+            return;
+        };
+        let Some(snapshot) = slot.take() else { return };
+        drop(slot);
+        let generation = snapshot.generation;
+        // The publisher keeps the old one until `adopted` says that this reference is gone.
+        drop(director.adopt(snapshot));
+        self.adopted.store(generation.0, Ordering::Release);
+    }
+}
+
+/// Publishes snapshots to all workers and frees them when all have passed.
+#[derive(Debug)]
+pub struct Publisher {
+    mailboxes: Vec<Arc<Mailbox>>,
+    /// Oldest first; the last is the current one.
+    kept: VecDeque<Arc<Snapshot>>,
+}
+
+impl Publisher {
+    /// For workers that start with `first`.
+    pub fn new(mailboxes: Vec<Arc<Mailbox>>, first: Arc<Snapshot>) -> Self {
+        for mailbox in &mailboxes {
+            mailbox
+                .published
+                .store(first.generation.0, Ordering::Release);
+            mailbox.adopted.store(first.generation.0, Ordering::Release);
+        }
+        Self {
+            mailboxes,
+            kept: VecDeque::from([first]),
+        }
+    }
+
+    /// The snapshot published last.
+    pub fn current(&self) -> Option<&Arc<Snapshot>> {
+        self.kept.back()
+    }
+
+    /// Puts a snapshot, whose generation is larger than any before, into every mailbox.
+    pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        for mailbox in &self.mailboxes {
+            let mut slot = mailbox
+                .slot
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            *slot = Some(Arc::clone(&snapshot));
+            mailbox
+                .published
+                .store(snapshot.generation.0, Ordering::Release);
+        }
+        self.kept.push_back(snapshot);
+        self.reap();
+    }
+
+    /// Whether every worker runs the snapshot published last.
+    pub fn is_adopted(&self) -> bool {
+        let current = self.kept.back().map(|snapshot| snapshot.generation);
+        self.mailboxes
+            .iter()
+            .all(|mailbox| Some(mailbox.adopted()) >= current)
+    }
+
+    /// Frees the snapshots that every worker has passed. Returns how many are kept.
+    pub fn reap(&mut self) -> usize {
+        let passed = self.mailboxes.iter().map(|mailbox| mailbox.adopted()).min();
+        while self.kept.len() > 1
+            && self
+                .kept
+                .front()
+                .is_some_and(|oldest| Some(oldest.generation) < passed)
+        {
+            self.kept.pop_front();
+        }
+        self.kept.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_director::{Seed, Sizes, Tick, WorkerId};
+    use weir_memory::Pages;
+
+    fn snapshot(generation: u64) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            generation: Generation(generation),
+            ..Snapshot::default()
+        })
+    }
+
+    #[test]
+    fn a_snapshot_is_freed_when_all_workers_have_passed_it() {
+        let first = snapshot(1);
+        let watched = Arc::downgrade(&first);
+        let mailboxes: Vec<_> = (0..2).map(|_| Arc::new(Mailbox::default())).collect();
+        let sizes = Sizes {
+            connections: 16,
+            pages: Pages::Anonymous,
+        };
+        let mut directors: Vec<_> = (0..2)
+            .map(|worker| {
+                Director::new(
+                    WorkerId(worker),
+                    sizes,
+                    Seed([1; 4]),
+                    Arc::clone(&first),
+                    Tick(0),
+                )
+                .unwrap()
+            })
+            .collect();
+        let mut publisher = Publisher::new(mailboxes.clone(), first);
+        publisher.publish(snapshot(2));
+        publisher.publish(snapshot(3));
+        mailboxes[0].adopt(&mut directors[0]);
+        assert_eq!(
+            mailboxes[0].adopted(),
+            Generation(3),
+            "generations may be skipped"
+        );
+        assert!(!publisher.is_adopted());
+        assert_eq!(
+            publisher.reap(),
+            3,
+            "the second worker still runs the first"
+        );
+        mailboxes[1].adopt(&mut directors[1]);
+        assert!(watched.upgrade().is_some(), "no worker frees a snapshot");
+        assert_eq!(publisher.reap(), 1);
+        assert!(watched.upgrade().is_none());
+        assert!(publisher.is_adopted());
+    }
+}

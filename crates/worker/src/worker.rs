@@ -1,0 +1,369 @@
+//! One worker: its turn of the loop, from receiving a burst to publishing what it counted.
+//!
+//! Promises: run to completion; a turn never waits. Verdicts are carried out, and drops counted, here and nowhere
+//! else.
+//! Does not know: why a verdict is what it is (`weir_director`).
+//!
+//! How it works: a turn (1) adopts a new snapshot, (2) takes a burst from each of its queues, (3) takes what other
+//! workers handed over, (4) carries out the control thread's orders, (5) ends connections whose time is over,
+//! (6) lists connections if somebody asks, (7) now and then publishes its counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use weir_director::{
+    Arrival, BURST, DestinationId, Director, DropReason, Load, PortId, PuntReason, Tick, Verdict,
+    WorkerId,
+};
+use weir_wire::Packet;
+use weir_wire::ethernet::Mac;
+
+use crate::hand_off::Task;
+use crate::idle::Backoff;
+use crate::{
+    Burst, Counters, FrameReceiver, FrameSender, HandOffRing, Idle, Listing, Mailbox, PacketBuffer,
+    PacketIo, Published,
+};
+
+/// Connections looked at for expiry in one turn, at most.
+const EXPIRY_BUDGET: usize = 64;
+/// How often counters are published.
+const PUBLISH_EVERY_NS: u64 = 2_000_000;
+/// Destinations whose totals are published at a time; of more, each waits for its turn.
+const DESTINATIONS_A_TIME: usize = 256;
+/// The control thread's orders carried out in one turn, at most.
+const ORDERS_A_TURN: usize = BURST;
+
+/// What a worker knows of a port.
+#[derive(Clone, Copy, Debug)]
+pub struct PortPlan {
+    /// The port.
+    pub id: PortId,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Whether this worker has a receive queue on it.
+    pub receives: bool,
+    /// Whose transmit queue takes this worker's packets: its own, or another's on a port with too few.
+    pub transmits_by: WorkerId,
+}
+
+/// Why the control thread gets a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Punt {
+    /// The port by which it came in.
+    pub port: PortId,
+    /// Why.
+    pub reason: PuntReason,
+}
+
+/// What the control thread wants done with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Send it by this port.
+    Transmit(PortId),
+    /// Treat it as if it came in by this port now.
+    Process(PortId),
+}
+
+/// What ties a worker to the others and to the control thread.
+pub struct Links<B> {
+    /// Where snapshots arrive.
+    pub mailbox: Arc<Mailbox>,
+    /// Frames for the control thread.
+    pub punts: FrameSender<Punt>,
+    /// Frames from the control thread.
+    pub orders: FrameReceiver<Order>,
+    /// Everybody's ring for handed-over packets, by `WorkerId`.
+    pub hand_offs: Arc<[HandOffRing<B>]>,
+    /// What everybody has published, by `WorkerId`.
+    pub published: Arc<[Published]>,
+    /// Where connections are listed.
+    pub listing: Arc<Listing>,
+}
+
+/// One worker.
+pub struct Worker<Io: PacketIo> {
+    me: WorkerId,
+    io: Io,
+    director: Director,
+    links: Links<Io::Buffer>,
+    ports: Vec<PortPlan>,
+    /// By `PortId`: what waits to be transmitted.
+    staged: Vec<Burst<Io::Buffer>>,
+    counters: Counters,
+    began: Instant,
+    published_at_ns: u64,
+    next_destination: usize,
+}
+
+impl<Io: PacketIo> Worker<Io> {
+    /// A worker that has not run yet. `ports[i].id` is *i*.
+    pub fn new(
+        me: WorkerId,
+        io: Io,
+        director: Director,
+        links: Links<Io::Buffer>,
+        ports: Vec<PortPlan>,
+        began: Instant,
+    ) -> Self {
+        let staged = ports.iter().map(|_| ArrayVec::new()).collect();
+        Self {
+            me,
+            io,
+            director,
+            links,
+            ports,
+            staged,
+            counters: Counters::default(),
+            began,
+            published_at_ns: 0,
+            next_destination: 0,
+        }
+    }
+
+    /// Runs until `stop` is set.
+    pub fn run(&mut self, idle: Idle, stop: &AtomicBool) {
+        let mut backoff = Backoff::new(idle);
+        let mut previous_ns = self.now_ns();
+        while !stop.load(Ordering::Relaxed) {
+            let now_ns = self.now_ns();
+            let was_busy = self.turn(now_ns);
+            if was_busy {
+                self.counters.busy_ns += self.now_ns() - now_ns;
+            }
+            self.counters.elapsed_ns += now_ns - previous_ns;
+            previous_ns = now_ns;
+            backoff.after_turn(was_busy);
+        }
+        self.publish_all();
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// One turn of the loop at `now_ns` nanoseconds after the start; whether there was anything to do.
+    pub fn turn(&mut self, now_ns: u64) -> bool {
+        let now = Tick((now_ns / 1_000_000) as u32);
+        self.links.mailbox.adopt(&mut self.director);
+        let mut was_busy = false;
+        for place in 0..self.ports.len() {
+            was_busy |= self.receive(place, now);
+        }
+        was_busy |= self.take_hand_offs(now);
+        was_busy |= self.take_orders(now);
+        self.flush();
+        was_busy |= self.director.expire(now, EXPIRY_BUDGET) != 0;
+        self.links.listing.fill(&self.director, now);
+        if now_ns.wrapping_sub(self.published_at_ns) >= PUBLISH_EVERY_NS {
+            self.published_at_ns = now_ns;
+            self.publish();
+        }
+        was_busy
+    }
+
+    fn receive(&mut self, place: usize, now: Tick) -> bool {
+        let PortPlan {
+            id, mac, receives, ..
+        } = self.ports[place];
+        if !receives {
+            return false;
+        }
+        let mut burst = Burst::new();
+        self.io.receive(id, &mut burst);
+        if burst.is_empty() {
+            return false;
+        }
+        self.counters.received += burst.len() as u64;
+        self.process(&mut burst, id, Arrival::Wire { mac }, now);
+        true
+    }
+
+    /// Asks the director about each packet of a burst, all from one port, and carries the verdicts out.
+    fn process(
+        &mut self,
+        burst: &mut Burst<Io::Buffer>,
+        port: PortId,
+        arrival: Arrival,
+        now: Tick,
+    ) {
+        let mut verdicts = [Verdict::Drop(DropReason::NoBuffer); BURST];
+        let mut packets: ArrayVec<Packet<'_>, BURST> =
+            burst.iter_mut().map(PacketBuffer::packet).collect();
+        self.director
+            .process(&mut packets, arrival, now, &mut verdicts);
+        drop(packets);
+        for (buffer, verdict) in burst.drain(..).zip(verdicts) {
+            match verdict {
+                Verdict::Transmit(port) => self.stage(port, buffer),
+                Verdict::HandOff(owner) => self.hand_off(owner, Task::Process(port), buffer),
+                Verdict::Punt(reason) => self.punt(Punt { port, reason }, buffer),
+                Verdict::Drop(reason) => self.drop_one(reason),
+            }
+        }
+    }
+
+    fn drop_one(&mut self, reason: DropReason) {
+        self.counters.dropped[reason.index()] += 1;
+    }
+
+    fn stage(&mut self, port: PortId, buffer: Io::Buffer) {
+        let Some(plan) = self.ports.get(usize::from(port.0)) else {
+            return self.drop_one(DropReason::NoRoute);
+        };
+        if plan.transmits_by != self.me {
+            return self.hand_off(plan.transmits_by, Task::Transmit(port), buffer);
+        }
+        let staged = &mut self.staged[usize::from(port.0)];
+        if staged.is_full() {
+            let n_before = staged.len();
+            self.io.transmit(port, staged);
+            self.counters.transmitted += (n_before - staged.len()) as u64;
+        }
+        if staged.try_push(buffer).is_err() {
+            self.drop_one(DropReason::TransmitQueueFull);
+        }
+    }
+
+    /// Transmits what is staged; what a queue does not take waits for the next turn.
+    fn flush(&mut self) {
+        for (plan, staged) in self.ports.iter().zip(&mut self.staged) {
+            if !staged.is_empty() {
+                let n_before = staged.len();
+                self.io.transmit(plan.id, staged);
+                self.counters.transmitted += (n_before - staged.len()) as u64;
+            }
+        }
+    }
+
+    fn hand_off(&mut self, owner: WorkerId, task: Task, buffer: Io::Buffer) {
+        let given = match self.links.hand_offs.get(usize::from(owner.0)) {
+            Some(ring) => ring.put(task, buffer),
+            None => Err(buffer),
+        };
+        match given {
+            Ok(()) => self.counters.handed_over += 1,
+            Err(_) => self.drop_one(DropReason::HandOffRingFull),
+        }
+    }
+
+    fn punt(&mut self, punt: Punt, mut buffer: Io::Buffer) {
+        let index = punt.reason.index();
+        if self.links.punts.send(punt, buffer.packet().frame()) {
+            self.counters.punted[index] += 1;
+        } else {
+            self.drop_one(DropReason::PuntRingFull);
+        }
+    }
+
+    fn take_hand_offs(&mut self, now: Tick) -> bool {
+        let mut burst = Burst::new();
+        let mut came_by = PortId(0);
+        let mut was_busy = false;
+        for _ in 0..BURST {
+            let Some((task, buffer)) = self.next_hand_off() else {
+                break;
+            };
+            was_busy = true;
+            self.counters.taken_over += 1;
+            match task {
+                Task::Transmit(port) => self.stage(port, buffer),
+                Task::Process(port) => {
+                    // A burst is of one port.
+                    if port != came_by && !burst.is_empty() {
+                        self.process(&mut burst, came_by, Arrival::HandedOver, now);
+                    }
+                    came_by = port;
+                    burst.push(buffer);
+                }
+            }
+        }
+        if !burst.is_empty() {
+            self.process(&mut burst, came_by, Arrival::HandedOver, now);
+        }
+        was_busy
+    }
+
+    #[inline]
+    fn next_hand_off(&self) -> Option<(Task, Io::Buffer)> {
+        let ring = self.links.hand_offs.get(usize::from(self.me.0))?;
+        if ring.is_empty() { None } else { ring.take() }
+    }
+
+    fn take_orders(&mut self, now: Tick) -> bool {
+        let mut was_busy = false;
+        for _ in 0..ORDERS_A_TURN {
+            if self.links.orders.is_empty() {
+                break;
+            }
+            let io = &mut self.io;
+            let Some((order, buffer)) = self
+                .links
+                .orders
+                .receive(|frame| (frame.label, io.allocate(frame.bytes())))
+            else {
+                break;
+            };
+            was_busy = true;
+            match (order, buffer) {
+                (_, None) => self.drop_one(DropReason::NoBuffer),
+                (Order::Transmit(port), Some(buffer)) => self.stage(port, buffer),
+                (Order::Process(port), Some(buffer)) => {
+                    let mac = self
+                        .ports
+                        .get(usize::from(port.0))
+                        .map_or(Mac::default(), |plan| plan.mac);
+                    let mut burst = Burst::new();
+                    burst.push(buffer);
+                    self.process(&mut burst, port, Arrival::Wire { mac }, now);
+                }
+            }
+        }
+        was_busy
+    }
+
+    /// Publishes the worker's counters and some destinations' totals, and reads the others' loads of the same.
+    fn publish(&mut self) {
+        let usage = self.director.usage();
+        self.counters.capacity = u64::from(usage.capacity);
+        self.counters.connections = u64::from(usage.used);
+        self.counters.evicted = self.director.n_evicted();
+        self.counters.toa_omitted = self.director.n_toa_omitted();
+        let Some(mine) = self.links.published.get(usize::from(self.me.0)) else {
+            return;
+        };
+        mine.publish(&self.counters);
+        let n_destinations = self.director.snapshot().counted.len();
+        for _ in 0..DESTINATIONS_A_TIME.min(n_destinations) {
+            self.next_destination = (self.next_destination + 1) % n_destinations;
+            let id = self.director.snapshot().counted[self.next_destination];
+            mine.publish_destination(id, self.director.destination_totals(id));
+            let elsewhere = load_elsewhere(&self.links.published, self.me, id);
+            self.director.set_load_elsewhere(id, elsewhere);
+        }
+    }
+
+    /// At the end: everything, so that nothing counted is lost.
+    fn publish_all(&mut self) {
+        let n_times = self.director.snapshot().counted.len() / DESTINATIONS_A_TIME + 1;
+        for _ in 0..n_times {
+            self.publish();
+        }
+    }
+}
+
+/// The load of a destination that all workers but `me` have published.
+fn load_elsewhere(published: &[Published], me: WorkerId, id: DestinationId) -> Load {
+    let others = published
+        .iter()
+        .enumerate()
+        .filter(|(worker, _)| *worker != usize::from(me.0));
+    others
+        .map(|(_, published)| published.load(id))
+        .fold(Load::default(), |sum, load| Load {
+            active: sum.active.saturating_add(load.active),
+            inactive: sum.inactive.saturating_add(load.inactive),
+        })
+}
