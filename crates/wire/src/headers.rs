@@ -112,14 +112,13 @@ impl Headers {
     fn parse_ipv4(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
         let header = ipv4::parse(frame, l3)?;
         let addresses = header.addresses;
-        let (content, protocol) = match header.protocol {
-            6 => (Content::Tcp, Protocol::Tcp),
-            17 => (Content::Udp, Protocol::Udp),
-            icmp::PROTOCOL => return parse_icmp(frame, l3, &header),
+        let transport = &frame[header.l4..header.end];
+        let (content, protocol, (l4_ports, l4_header_bytes, tcp_flags)) = match header.protocol {
+            6 => (Content::Tcp, Protocol::Tcp, tcp::parse(transport)?),
+            17 => (Content::Udp, Protocol::Udp, udp::parse(transport)?),
+            icmp::PROTOCOL => return parse_icmp(frame, l3),
             _ => return Err(ParseError::ProtocolUnknown),
         };
-        let (l4_ports, l4_header_bytes, tcp_flags) =
-            parse_l4(&frame[..header.end], header.l4, content)?;
         Ok(Self {
             key: FlowKey::V4(FlowKeyV4 {
                 addresses,
@@ -137,17 +136,33 @@ impl Headers {
         })
     }
 
+    /// The common case is apart, so that what the walk over extension headers needs in memory stays out of it.
     #[inline]
     fn parse_ipv6(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
+        let header = ipv6::parse_fixed(frame, l3)?;
+        match header.protocol {
+            6 | 17 => Self::above_ipv6(frame, l3, header),
+            _ => Self::parse_ipv6_unusual(frame, l3),
+        }
+    }
+
+    #[cold]
+    fn parse_ipv6_unusual(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
         let header = ipv6::parse(frame, l3)?;
-        let (content, protocol) = match header.protocol {
-            6 => (Content::Tcp, Protocol::Tcp),
-            17 => (Content::Udp, Protocol::Udp),
-            icmpv6::PROTOCOL => return parse_icmpv6(frame, l3, &header),
+        match header.protocol {
+            icmpv6::PROTOCOL => parse_icmpv6(frame, l3, header),
+            _ => Self::above_ipv6(frame, l3, header),
+        }
+    }
+
+    #[inline]
+    fn above_ipv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Self, ParseError> {
+        let transport = &frame[header.l4..header.end];
+        let (content, protocol, (l4_ports, l4_header_bytes, tcp_flags)) = match header.protocol {
+            6 => (Content::Tcp, Protocol::Tcp, tcp::parse(transport)?),
+            17 => (Content::Udp, Protocol::Udp, udp::parse(transport)?),
             _ => return Err(ParseError::ProtocolUnknown),
         };
-        let (l4_ports, l4_header_bytes, tcp_flags) =
-            parse_l4(&frame[..header.end], header.l4, content)?;
         Ok(Self {
             key: FlowKey::V6(FlowKeyV6 {
                 source: header.source,
@@ -187,24 +202,12 @@ impl Headers {
     }
 }
 
-/// Reads L4 ports, header length and flags of a TCP segment or UDP datagram that begins at `l4` and ends where
-/// `ip_packet` does.
-#[inline]
-fn parse_l4(
-    ip_packet: &[u8],
-    l4: usize,
-    content: Content,
-) -> Result<(u32, u8, tcp::Flags), ParseError> {
-    let transport = &ip_packet[l4..];
-    match content {
-        Content::Tcp => tcp::parse(transport),
-        Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp => udp::parse(transport),
-    }
-}
-
 /// An ICMP message: an error is found by what it quotes, anything else by nobody.
+///
+/// It reads the IP header once more, so that the common case need not have it in memory for this.
 #[cold]
-fn parse_icmp(frame: &[u8], l3: usize, header: &ipv4::Header) -> Result<Headers, ParseError> {
+fn parse_icmp(frame: &[u8], l3: usize) -> Result<Headers, ParseError> {
+    let header = ipv4::parse(frame, l3)?;
     let message = &frame[header.l4..header.end];
     let kind = icmp::parse(message)?;
     let mut headers = Headers {
@@ -243,7 +246,7 @@ fn parse_icmp(frame: &[u8], l3: usize, header: &ipv4::Header) -> Result<Headers,
 
 /// An ICMPv6 message, likewise.
 #[cold]
-fn parse_icmpv6(frame: &[u8], l3: usize, header: &ipv6::Header) -> Result<Headers, ParseError> {
+fn parse_icmpv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Headers, ParseError> {
     let message = &frame[header.l4..header.end];
     let kind = icmpv6::parse(message)?;
     let mut headers = Headers {

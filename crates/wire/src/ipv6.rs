@@ -36,14 +36,17 @@ pub struct Header {
 }
 
 /// Parses the header at `l3` of a packet that must be whole and no fragment.
-#[inline]
 pub fn parse(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
-    let mut header = parse_fixed(frame, l3).ok_or(ParseError::Ipv6Malformed)?;
+    let header = parse_fixed(frame, l3)?;
+    skip_extensions(&frame[..header.end], header, WHOLE)
+}
+
+/// Parses the fixed header at `l3` of a packet that must be whole; extension headers count as what it carries.
+#[inline]
+pub(crate) fn parse_fixed(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
+    let header = parse_any(frame, l3).ok_or(ParseError::Ipv6Malformed)?;
     if header.end > frame.len() {
         return Err(ParseError::Ipv6Truncated);
-    }
-    if is_extension(header.protocol) {
-        skip_extensions(&frame[..header.end], &mut header, WHOLE)?;
     }
     Ok(header)
 }
@@ -51,15 +54,12 @@ pub fn parse(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
 /// Parses the header at `l3` of a packet quoted in an ICMPv6 error, of which only the beginning need be there. A
 /// first fragment will do, a later one does not tell its L4 ports.
 pub fn parse_quoted(message: &[u8], l3: usize) -> Result<Header, ParseError> {
-    let mut header = parse_fixed(message, l3).ok_or(ParseError::IcmpMalformed)?;
-    if is_extension(header.protocol) {
-        skip_extensions(message, &mut header, FIRST).map_err(|_| ParseError::IcmpMalformed)?;
-    }
-    Ok(header)
+    let header = parse_any(message, l3).ok_or(ParseError::IcmpMalformed)?;
+    skip_extensions(message, header, FIRST).map_err(|_| ParseError::IcmpMalformed)
 }
 
 #[inline]
-fn parse_fixed(frame: &[u8], l3: usize) -> Option<Header> {
+fn parse_any(frame: &[u8], l3: usize) -> Option<Header> {
     let fixed: &[u8; HEADER_BYTES] = frame.get(l3..)?.first_chunk()?;
     if fixed[0] >> 4 != 6 {
         return None;
@@ -76,7 +76,6 @@ fn parse_fixed(frame: &[u8], l3: usize) -> Option<Header> {
     })
 }
 
-#[inline]
 fn is_extension(next_header: u8) -> bool {
     matches!(
         next_header,
@@ -93,10 +92,14 @@ const FIRST: u16 = 0xfff8;
 /// Walks over extension headers up to what the packet carries. Each one but the fragment header tells its length
 /// in units of 8 bytes, the first not counted. A fragment is refused that has a bit of `zero_bits`.
 #[cold]
-fn skip_extensions(packet: &[u8], header: &mut Header, zero_bits: u16) -> Result<(), ParseError> {
+fn skip_extensions(
+    packet: &[u8],
+    mut header: Header,
+    zero_bits: u16,
+) -> Result<Header, ParseError> {
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(header.protocol) {
-            break;
+            return Ok(header);
         }
         let extension: &[u8; 8] = packet
             .get(header.l4..)
@@ -116,7 +119,7 @@ fn skip_extensions(packet: &[u8], header: &mut Header, zero_bits: u16) -> Result
     if is_extension(header.protocol) {
         Err(ParseError::Ipv6ExtensionMalformed)
     } else {
-        Ok(())
+        Ok(header)
     }
 }
 
