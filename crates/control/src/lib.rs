@@ -1,1 +1,28 @@
-//! control: to be written.
+//! The slow path: what the control thread decides about punted packets and about neighbours.
+//!
+//! Promises: [`SlowPath`] is a pure state machine. What goes in are punted frames, the configuration's addresses and
+//! routes, and the time; what comes out are [`Action`]s, a table of next hops, counted [`weir_director::DropReason`]s
+//! and [`Event`]s. Nothing that arrives from outside makes it panic or grow without bound.
+//! Does not know: threads, sockets, clocks, logs, DPDK.
+//!
+//! How it works: `slow_path.rs` sends each packet to the file that knows it: `arp.rs`, `discovery.rs`, `echo.rs`,
+//! `answer.rs`. `neighbour.rs` remembers neighbours and asks for them, `announce.rs` tells the link of our addresses.
+
+mod announce;
+mod answer;
+mod arp;
+mod discovery;
+mod echo;
+mod neighbour;
+mod outbox;
+mod port;
+mod rate_limit;
+mod slow_path;
+mod solicit;
+mod view;
+
+pub use neighbour::Limits;
+pub use outbox::{Action, Event};
+pub use port::PortFacts;
+pub use slow_path::SlowPath;
+pub use view::{NeighbourView, RouteView};
