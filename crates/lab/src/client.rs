@@ -4,7 +4,7 @@
 //! Does not know: whether a director stands between.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -297,11 +297,14 @@ impl Iperf {
     }
 }
 
-/// Sends one datagram after another to `server`, each from an L4 port of its own, and waits for its answer. Returns
-/// the names that the answers ended with.
+/// The first of the client's L4 ports that datagrams are sent from, one after the other.
+const FIRST_CPORT: u16 = 20_000;
+
+/// Sends `count` datagrams one after another to `server`, each from an L4 port of its own, so that each is a connection
+/// of its own, and waits for each answer. Returns the names that the answers ended with.
 ///
 /// Errors: an answer is missing, late, or not what was sent followed by a name.
-pub fn udp_echo(client: &Namespace, server: SocketAddr, count: usize) -> Result<Vec<String>> {
+pub fn udp_echo(client: &Namespace, server: SocketAddr, count: u16) -> Result<Vec<String>> {
     client.enter(|| {
         (0..count)
             .map(|number| udp_echo_once(server, number))
@@ -309,19 +312,24 @@ pub fn udp_echo(client: &Namespace, server: SocketAddr, count: usize) -> Result<
     })?
 }
 
-fn udp_echo_once(server: SocketAddr, number: usize) -> Result<String> {
-    let any = if server.is_ipv4() {
-        "0.0.0.0:0"
+fn udp_echo_once(server: SocketAddr, number: u16) -> Result<String> {
+    let any: IpAddr = if server.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
     } else {
-        "[::]:0"
+        Ipv6Addr::UNSPECIFIED.into()
     };
-    let socket = UdpSocket::bind(any).context("no L4 port is free for a datagram")?;
+    let cport = FIRST_CPORT + number;
+    let socket = UdpSocket::bind((any, cport))
+        .with_context(|| format!("the L4 port {cport} is not free"))?;
     socket
         .connect(server)
         .with_context(|| format!("there is no route to {server}"))?;
     socket.set_read_timeout(Some(DATAGRAM_LIMIT))?;
     // Lengths differ, so that odd ones and even ones are both checksummed.
-    let question = format!("datagram {number} {}|", "x".repeat(number % 512));
+    let question = format!(
+        "datagram {number} {}|",
+        "x".repeat(usize::from(number % 512))
+    );
     socket
         .send(question.as_bytes())
         .context("a datagram cannot be sent")?;

@@ -5,7 +5,7 @@ use weir_lab::config::{Protocol, Service};
 use weir_lab::topology::{Arms, ClientSide, Family};
 use weir_lab::{Rig, client, server};
 
-const REQUESTS: usize = 1000;
+const REQUESTS: u16 = 1000;
 
 #[test]
 #[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
@@ -24,7 +24,7 @@ fn a_thousand_datagrams_are_answered() -> Result<()> {
             for name in ["rs1", "rs2"] {
                 let share = shares.get(name).copied().unwrap_or(0);
                 assert!(
-                    share.abs_diff(REQUESTS / 2) <= n_workers,
+                    share.abs_diff(usize::from(REQUESTS / 2)) <= n_workers,
                     "{n_workers} workers, {family:?}: {shares:?}"
                 );
             }
