@@ -1,7 +1,8 @@
 //! Finds libdpdk, makes its Rust declarations, compiles the shim.
 //!
-//! Promises: what cannot be built is refused in one sentence that names what to install. The version decides what
-//! differs between 22.11 and 24.11 (`cfg(dpdk_24)`); nothing is tried out.
+//! Promises: what cannot be built is refused in one sentence that names what to install. Versions older than 22.11 are
+//! refused by their number. Where 22.11 and 24.11 differ (the fields of `rte_mbuf` and `rte_eth_link`), the headers
+//! themselves decide, through offsets and the shim, so nothing here is tried out and nothing else depends on a version.
 //! Does not know: which driver serves which device; with shared libraries EAL loads its folder of drivers itself.
 //!
 //! How linking works: libraries (`rustc-link-lib`) reach every binary that depends on this crate by themselves, link
@@ -30,7 +31,6 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=c");
     println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
-    println!("cargo::rustc-check-cfg=cfg(dpdk_24)");
 
     let version = Version::parse(&pkg_config("--modversion")?)?;
     if version < OLDEST {
@@ -39,10 +39,6 @@ fn build() -> Result<(), String> {
              libdpdk-dev or a newer one and let PKG_CONFIG_PATH lead to it"
         ));
     }
-    if version.year >= 24 {
-        println!("cargo::rustc-cfg=dpdk_24");
-    }
-
     // The `pkg-config` program is called because the crate of that name drops `-march` and `-include rte_config.h`,
     // without which the headers do not compile.
     let compiler_flags = words(&pkg_config("--cflags")?);
@@ -170,11 +166,15 @@ fn link_shared() -> Result<(), String> {
             println!("cargo::rustc-link-lib=dylib={library}");
         }
     }
-    // A libdpdk outside the system's folders is found again when the binary runs.
-    let arguments: Vec<String> = folders
+    // A libdpdk outside the system's folders is found again when the binary runs. RPATH and not the newer RUNPATH,
+    // which libraries do not use to find the libraries that they need themselves.
+    let mut arguments: Vec<String> = folders
         .iter()
         .map(|folder| format!("-Wl,-rpath,{}", folder.display()))
         .collect();
+    if !arguments.is_empty() {
+        arguments.push("-Wl,--disable-new-dtags".to_owned());
+    }
     println!("cargo::metadata=LINK_ARGUMENTS={}", arguments.join(" "));
     Ok(())
 }

@@ -21,6 +21,3 @@ mod declarations {
 pub mod mbuf;
 
 pub use declarations::*;
-
-/// Whether the libdpdk of this build is 24.03 or newer, in whose headers some names differ from 22.11.
-pub const IS_DPDK_24: bool = cfg!(dpdk_24);

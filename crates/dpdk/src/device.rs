@@ -8,6 +8,8 @@ use crate::{HEADROOM_BYTES, eal};
 use std::ffi::CString;
 use std::fmt;
 use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 /// A device that DPDK can make a port of.
@@ -207,6 +209,33 @@ fn interface_exists(interface: &str) -> bool {
     };
     // SAFETY: a string with its terminator.
     unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+}
+
+/// Gives a kernel interface this MTU, which bounds what a packet socket may send through it.
+pub(crate) fn set_interface_mtu(interface: &str, mtu: u16) -> io::Result<()> {
+    // SAFETY: a new socket, if it is one.
+    let socket =
+        match unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) } {
+            -1 => return Err(io::Error::last_os_error()),
+            // SAFETY: a file descriptor that nobody else has.
+            socket => unsafe { OwnedFd::from_raw_fd(socket) },
+        };
+    // SAFETY: a plain C struct for which all zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    for (place, byte) in request
+        .ifr_name
+        .iter_mut()
+        .zip(interface.bytes().take(INTERFACE_NAME_BYTES))
+    {
+        *place = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_mtu = mtu.into();
+    // SAFETY: SIOCSIFMTU reads an `ifreq` with name and MTU.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn n_kernel_queues(interface: &str) -> u16 {

@@ -117,7 +117,8 @@ impl LogLevel {
 ///
 /// Ownership: a counted handle. Ports, queues, pools and registered threads each hold one, so EAL outlives them; the
 /// last to go ends it. Buffers hold none (they are one pointer wide): if some are still out when the last handle goes,
-/// EAL and its memory are left as they are until the process ends.
+/// EAL and its memory are left as they are until the process ends. Reserved hugepages return to the kernel with the end
+/// of the process in any case: they have no name that could outlive it.
 #[derive(Debug, Clone)]
 pub struct Eal(pub(crate) Arc<Environment>);
 

@@ -210,6 +210,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     /// The first line logged, which names the cause where later ones name consequences; else the error number's text.
+    /// `EAL: ` in front says nothing that the sentence around does not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self
             .logged
@@ -217,7 +218,10 @@ impl fmt::Display for Refusal {
             .map(str::trim)
             .find(|line| !line.is_empty())
         {
-            Some(line) => f.write_str(line.trim_end_matches(['.', '!'])),
+            Some(line) => f.write_str(
+                line.trim_start_matches("EAL: ")
+                    .trim_end_matches(['.', '!']),
+            ),
             None => write!(f, "{}", std::io::Error::from_raw_os_error(self.errno)),
         }
     }

@@ -5,12 +5,12 @@
 //! Does not know: who runs on its queues, or what its addresses are.
 
 use crate::counters::{Link, PortCounters};
-use crate::device::{Device, VirtualDevice};
+use crate::device::{Device, VirtualDevice, set_interface_mtu};
 use crate::eal::Eal;
 use crate::error::{Error, PortProblem, Refusal};
 use crate::log;
 use crate::mempool::Mempool;
-use crate::queue::{RxQueue, TxQueue};
+use crate::queue::{BURST, RxQueue, TxQueue};
 use crate::rss::{self, HashedFields, RssInfo, RssState};
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,6 +55,23 @@ impl PortConfig {
             hashed_fields: HashedFields::ALL,
             rss_key: None,
         }
+    }
+
+    /// Buffers that a pool must have so that no queue starves: every descriptor filled, every one of `n_threads`
+    /// with a full cache and a burst in its hands. Rounded up to one less than a power of two, which DPDK's ring
+    /// stores without waste.
+    #[must_use]
+    pub fn n_buffers(&self, cache: u32, n_threads: u32) -> u32 {
+        let queues = u32::from(self.n_rx_queues) * u32::from(self.rx_descriptors)
+            + u32::from(self.n_tx_queues) * u32::from(self.tx_descriptors);
+        // A cache is flushed at one and a half times its size.
+        let held =
+            n_threads.saturating_mul(cache.saturating_add(cache / 2).saturating_add(BURST as u32));
+        queues
+            .saturating_add(held)
+            .saturating_add(1)
+            .checked_next_power_of_two()
+            .map_or(u32::MAX, |n_buffers| n_buffers - 1)
     }
 }
 
@@ -334,10 +351,6 @@ impl OpenPort {
         // SAFETY: the port is open; `mac` is writable.
         self.call(|| unsafe { sys::rte_eth_macaddr_get(self.id, &raw mut mac) })
             .map_err(|refusal| self.step("reading the MAC address", &refusal))?;
-        let mut mtu = 0;
-        // SAFETY: the port is open; `mtu` is writable.
-        self.call(|| unsafe { sys::rte_eth_dev_get_mtu(self.id, &raw mut mtu) })
-            .map_err(|refusal| self.step("reading the MTU", &refusal))?;
         let rss = (info.flow_type_rss_offloads != 0).then(|| RssInfo {
             key_bytes: info.hash_key_size,
             table_entries: info.reta_size,
@@ -348,7 +361,7 @@ impl OpenPort {
             device: self.dpdk_name.clone(),
             numa_node: self.numa_node(),
             mac: mac.addr_bytes,
-            mtu,
+            mtu: self.mtu()?,
             min_mtu: info.min_mtu,
             max_mtu: info.max_mtu,
             max_rx_queues: info.max_rx_queues,
@@ -398,7 +411,7 @@ impl OpenPort {
             }
         }
         // Buffers are sized from the MTU when queues are set up, so the port hears of it here; those that understate
-        // what they carry (net_af_packet) keep their default and are told in step (3).
+        // what they carry (net_af_packet) keep their default and are told by `set_mtu`.
         if u32::from(self.mtu) + FRAME_OVERHEAD_BYTES <= info.max_rx_pktlen {
             conf.rxmode.mtu = self.mtu.into();
         }
@@ -454,15 +467,9 @@ impl OpenPort {
             })?;
         }
 
-        // (3) The MTU once more, for ports that learn it only so. Virtual ports cannot, and carry what fits a buffer.
-        // SAFETY: the port is open.
-        match self.call(|| unsafe { sys::rte_eth_dev_set_mtu(self.id, self.mtu) }) {
-            Ok(_) => {}
-            Err(refusal) if refusal.is_unsupported() || self.is_socket_device() => {}
-            Err(refusal) => return Err(self.step("setting the MTU", &refusal)),
-        }
+        self.set_mtu()?;
 
-        // (4) Start, and hear multicast: IPv6 neighbours speak to groups.
+        // (3) Start, and hear multicast: IPv6 neighbours speak to groups.
         // SAFETY: the port is open and configured.
         self.call(|| unsafe { sys::rte_eth_dev_start(self.id) })
             .map_err(|refusal| self.step("starting", &refusal))?;
@@ -499,11 +506,40 @@ impl OpenPort {
         Err(Error::port(&self.name, problem))
     }
 
-    /// Its frames end up in a ring whose slots were made for the MTU when it was opened, whatever the driver says.
-    fn is_socket_device(&self) -> bool {
+    /// Tells those that learn their MTU only so. Virtual ports have none and carry what fits a buffer. The limit of a
+    /// packet socket is its interface's; its driver would check against a frame size that is not the ring's.
+    fn set_mtu(&self) -> Result<(), Error> {
+        let result = match &self.device {
+            Device::AfPacket(interface) => {
+                set_interface_mtu(interface, self.mtu).map_err(|reason| {
+                    Refusal::new(-reason.raw_os_error().unwrap_or(libc::EIO), String::new())
+                })
+            }
+            Device::Pci(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => {
+                // SAFETY: the port is open.
+                self.call(|| unsafe { sys::rte_eth_dev_set_mtu(self.id, self.mtu) })
+                    .map(|_| ())
+            }
+        };
+        match result {
+            Err(refusal) if !refusal.is_unsupported() => {
+                Err(self.step("setting the MTU", &refusal))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The MTU in use, in bytes.
+    fn mtu(&self) -> Result<u16, Error> {
         match self.device {
-            Device::AfPacket(_) => true,
-            Device::Pci(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => false,
+            Device::AfPacket(_) => Ok(self.mtu),
+            Device::Pci(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => {
+                let mut mtu = 0;
+                // SAFETY: the port is open; `mtu` is writable.
+                self.call(|| unsafe { sys::rte_eth_dev_get_mtu(self.id, &raw mut mtu) })
+                    .map_err(|refusal| self.step("reading the MTU", &refusal))?;
+                Ok(mtu)
+            }
         }
     }
 }
@@ -587,4 +623,24 @@ fn text(string: *const std::ffi::c_char) -> String {
     unsafe { CStr::from_ptr(string) }
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_covers_descriptors_caches_and_bursts() {
+        let config = PortConfig::for_workers(2);
+        assert_eq!(
+            config.n_buffers(0, 0),
+            8191,
+            "4,096 descriptors do not fit into 4,095 buffers"
+        );
+        assert_eq!(
+            config.n_buffers(256, 2),
+            8191,
+            "4,096 descriptors, two caches of 384, two bursts"
+        );
+    }
 }
