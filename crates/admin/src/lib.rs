@@ -1,1 +1,45 @@
-//! admin: to be written.
+//! The local admin socket: JSON-RPC 2.0, one object per line, over a Unix stream socket.
+//!
+//! Promises: nothing that is sent there panics, stops the daemon or holds it up; whoever is neither root nor the
+//! daemon's own user or group is turned away; a person gets tables, a program gets one array of flat objects, and
+//! whoever gets neither gets one sentence that says what is wrong and what to do.
+//!
+//! Does not know: what the daemon is made of; it asks through [`Daemon`] and gets rows.
+//!
+//! # How it works
+//!
+//! | file | holds |
+//! |---|---|
+//! | `method` | the names of all methods and what each takes |
+//! | `rows` | what they return: one type per table |
+//! | `daemon` | what the server asks of the process |
+//! | `protocol` | JSON-RPC 2.0: one line to requests, answers to one line |
+//! | `dispatch` | a line in, its answer out |
+//! | `listener` | taking the socket, and who may speak on it |
+//! | `server` | the connected clients, each bounded in everything |
+//! | `client` | the other end |
+//! | `command` | what `weir status`, `weir reload` and the others do with it |
+//! | `table`, `people` | columns, and which of them each table has |
+
+mod daemon;
+mod dispatch;
+mod label;
+mod listener;
+mod method;
+mod protocol;
+mod rows;
+mod server;
+
+pub use daemon::{Applied, Candidate, Daemon, Difference, Refusal};
+pub use dispatch::{Answer, Dispatcher};
+pub use label::ServiceLabel;
+pub use listener::{ListenError, Listener};
+pub use method::{ConfigParams, ConnectionParams, Method};
+pub use rows::{
+    ConnectionPage, ConnectionRow, DestinationRow, DropRow, NeighbourRow, PortRow, RouteRow,
+    ServiceRow, StatusRow, WorkerRow,
+};
+pub use server::{Limits, Server};
+
+/// Where the admin socket is unless something else is said.
+pub const DEFAULT_SOCKET: &str = "/run/weir/admin.sock";
