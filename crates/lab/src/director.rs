@@ -5,7 +5,7 @@
 //! Does not know: anything about weir that its command line does not show.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -148,6 +148,11 @@ impl Director {
     /// The daemon's process id.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Waits for the daemon to end by itself.
+    pub fn wait_for_end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.process.wait_for_end(limit)
     }
 
     /// Ends the daemon by SIGTERM.

@@ -57,6 +57,15 @@ impl Family {
     pub const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
 }
 
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
 /// A subnet of the lab: /24 for IPv4, /64 for IPv6; machines are numbered in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {

@@ -116,7 +116,7 @@ fn show(method: Method, binary: &Path, pause: Pause, is_kept: bool) -> Result<()
     }
     for family in Family::ALL {
         pause.before(&format!(
-            "One request over {family:?}, as it looked at each hop"
+            "One request over {family}, as it looked at each hop"
         ))?;
         show_hops(&rig.topology, method, family)?;
     }
@@ -278,7 +278,11 @@ fn print_hops(hops: &[(&str, Hop)]) {
     let wide = hops
         .iter()
         .flat_map(|(_, hop)| [hop.source, hop.destination]);
-    let width = wide.map(|end| end.to_string().len()).max().unwrap_or(0);
+    let width = wide
+        .map(|end| end.to_string().len())
+        .chain(["address and port".len()])
+        .max()
+        .unwrap_or(0);
     println!(
         "     {:<9}{:<18} {:<width$}   {:<18} {:<width$} TTL",
         "seen at", "from MAC", "address and port", "to MAC", "address and port"
