@@ -57,6 +57,13 @@ proptest! {
         let mut absent = [0, 0];
         delta.apply_to_udp(&mut absent);
         prop_assert_eq!(absent, [0, 0]);
+        let leads_to_zero = match (-delta).apply(0) {
+            0 => 0xffff,
+            other => other,
+        };
+        let mut zero = leads_to_zero.to_ne_bytes();
+        delta.apply_to_udp(&mut zero);
+        prop_assert_eq!(zero, [0xff, 0xff], "the zero that says there is a checksum");
         let mut present = field.max(1).to_ne_bytes();
         delta.apply_to_udp(&mut present);
         prop_assert_ne!(present, [0, 0]);
