@@ -14,7 +14,7 @@ use crate::address::AddressRange;
 use crate::check;
 use crate::error::Errors;
 use crate::locate::Node;
-use crate::syntax;
+use crate::{sizing, syntax};
 
 /// Everything a director is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +46,12 @@ impl Config {
     pub fn parse(text: &str, file_name: &str, allowed_cpus: &[usize]) -> Result<Config, Errors> {
         let spec = syntax::parse(text).map_err(|problem| Errors::new(file_name, vec![problem]))?;
         let index = Node::scan(text);
-        check::resolve(&spec, index.place(), allowed_cpus)
-            .map_err(|problems| Errors::new(file_name, problems))
+        let config = check::resolve(&spec, index.place(), allowed_cpus)
+            .map_err(|problems| Errors::new(file_name, problems))?;
+        match sizing::shortage(&config, index.place().field("runtime").field("memory").at()) {
+            Some(problem) => Err(Errors::new(file_name, vec![problem])),
+            None => Ok(config),
+        }
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! Does not know: whether a device exists, how much memory there is, or what the director does with any of it.
 //!
+//! [`compile::Numbers`] makes the parts of a snapshot of a `Config`; [`sizing::Sizing`] tells what it takes of memory.
+//!
 //! # How it works
 //!
 //! `spec` holds the types as written (every key optional), `locate` the position of every value, `check` turns
@@ -39,12 +41,14 @@
 
 mod address;
 mod check;
+pub mod compile;
 mod config;
 mod diff;
 mod duration;
 mod error;
 mod locate;
 mod save;
+pub mod sizing;
 mod spec;
 mod syntax;
 

@@ -779,3 +779,14 @@ fn the_file_s_name_is_given_back_as_it_came() {
         "{errors}"
     );
 }
+
+#[test]
+fn memory_that_does_not_hold_what_is_asked_for() {
+    let refused = refusal(&RIGHT.replace("connections: 1000)", "connections: 1000000)"));
+    assert!(
+        refused.starts_with(
+            "w.ron:2:37: 64 MiB are less than 1 worker(s) with 1000000 connections each"
+        ),
+        "{refused}"
+    );
+}

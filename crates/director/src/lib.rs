@@ -43,3 +43,4 @@ pub use steering::Steering;
 pub use tick::Tick;
 pub use totals::{DestinationTotals, Load};
 pub use verdict::{PuntReason, Verdict};
+pub use weir_wire::{Endpoint, L4Port, Protocol};

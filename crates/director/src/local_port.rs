@@ -34,8 +34,14 @@ impl L4PortRange {
     };
 }
 
+impl Default for L4PortRange {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// Local addresses, lent with an L4 port each to FULLNAT connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LocalPool {
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,

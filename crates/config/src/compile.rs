@@ -1,0 +1,455 @@
+//! A [`Config`] into the parts of a snapshot.
+//!
+//! Promises: services and destinations keep their numbers, and with them counters, loads and cursors, from one
+//! configuration to the next, as long as they are called the same. Nothing that runs is touched: what is returned may
+//! be published or thrown away.
+//! Does not know: MAC addresses; the numbers of next hops are asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use weir_director::{
+    AddressUse, DestinationId, L4PortRange, Load, LocalAddresses, LocalPool, NextHopId, PortId,
+    RouteTarget, Routes, ServiceId, ServiceKey, Services, Settings, State, Timeouts,
+};
+
+use crate::config::{self, Config};
+
+/// The parts of a snapshot that come from the configuration.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What clients may reach.
+    pub services: Arc<Services>,
+    /// The way to clients and real servers.
+    pub routes: Arc<Routes>,
+    /// The addresses that are ours.
+    pub addresses: Arc<LocalAddresses>,
+    /// The destinations whose totals are published.
+    pub counted: Arc<[DestinationId]>,
+    /// What is left.
+    pub settings: Settings,
+}
+
+/// Who knows the way on the wire.
+pub trait NextHopNumbers {
+    /// The number of a neighbour on a port, given out if it has none; `None` when there are too many.
+    fn number(&mut self, port: PortId, address: IpAddr) -> Option<NextHopId>;
+}
+
+/// The configuration is valid, but more than one director holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// Too many services.
+    #[error(
+        "there are more services than {}; leave some to another director",
+        ServiceId::LIMIT
+    )]
+    Services,
+    /// Too many destinations, those counted that are gone but still have connections.
+    #[error(
+        "there are more destinations than {}; leave some to another director",
+        DestinationId::LIMIT
+    )]
+    Destinations,
+    /// Too many next hops.
+    #[error("there are more next hops than 65536; put real servers behind a router")]
+    NextHops,
+}
+
+/// What a service was when it was last compiled.
+#[derive(Clone, Debug)]
+struct Known {
+    id: ServiceId,
+    version: u32,
+    as_compiled: config::Service,
+}
+
+/// The numbers given out so far.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    services: HashMap<ServiceKey, Known>,
+    destinations: HashMap<(ServiceKey, std::net::SocketAddr), DestinationId>,
+    /// Given out once and free again.
+    free: Vec<DestinationId>,
+    n_services: u32,
+    n_destinations: u32,
+}
+
+impl Numbers {
+    /// Makes the parts of a snapshot. `load` tells a destination's living connections, so that a removed one is
+    /// counted on until its last connection ends.
+    pub fn compile(
+        &mut self,
+        config: &Config,
+        next_hops: &mut impl NextHopNumbers,
+        load: impl Fn(DestinationId) -> Load,
+    ) -> Result<Compiled, TooMuch> {
+        self.forget_ended(config, load);
+        let routes = routes(config, next_hops)?;
+        let pools = pools(config);
+        let mut services = Vec::with_capacity(config.services.len());
+        for service in &config.services {
+            services.push(Arc::new(self.service(service, &pools, &routes, next_hops)?));
+        }
+        Ok(Compiled {
+            services: Arc::new(Services::new(services)),
+            routes: Arc::new(routes),
+            addresses: Arc::new(addresses(config)),
+            counted: self.destinations.values().copied().collect(),
+            settings: settings(config),
+        })
+    }
+
+    /// Takes back the numbers of destinations that are neither configured nor have connections.
+    fn forget_ended(&mut self, config: &Config, load: impl Fn(DestinationId) -> Load) {
+        let configured: HashSet<_> = config
+            .services
+            .iter()
+            .flat_map(|service| {
+                let key = key(service);
+                service
+                    .destinations
+                    .iter()
+                    .map(move |destination| (key, destination.address))
+            })
+            .collect();
+        let free = &mut self.free;
+        self.destinations.retain(|name, id| {
+            let stays = configured.contains(name) || load(*id) != Load::default();
+            if !stays {
+                free.push(*id);
+            }
+            stays
+        });
+    }
+
+    fn service(
+        &mut self,
+        service: &config::Service,
+        pools: &HashMap<&str, Arc<LocalPool>>,
+        routes: &Routes,
+        next_hops: &mut impl NextHopNumbers,
+    ) -> Result<weir_director::Service, TooMuch> {
+        let key = key(service);
+        let (id, version) = self.service_number(key, service)?;
+        let mut destinations = Vec::with_capacity(service.destinations.len());
+        for destination in &service.destinations {
+            destinations.push(weir_director::Destination {
+                id: self.destination_number(key, destination.address)?,
+                real: destination.address,
+                weight: u32::from(destination.weight),
+                method: method(&service.method, pools),
+                next_hop: next_hop(destination.address.ip(), routes, next_hops)?,
+            });
+        }
+        Ok(weir_director::Service {
+            id,
+            key,
+            scheduler: scheduler(service.scheduler),
+            destinations,
+            version,
+        })
+    }
+
+    fn service_number(
+        &mut self,
+        key: ServiceKey,
+        service: &config::Service,
+    ) -> Result<(ServiceId, u32), TooMuch> {
+        if let Some(known) = self.services.get_mut(&key) {
+            if known.as_compiled != *service {
+                known.version = known.version.wrapping_add(1);
+                known.as_compiled = service.clone();
+            }
+            return Ok((known.id, known.version));
+        }
+        let id = ServiceId(self.n_services);
+        if id.0 >= ServiceId::LIMIT {
+            return Err(TooMuch::Services);
+        }
+        self.n_services += 1;
+        self.services.insert(
+            key,
+            Known {
+                id,
+                version: 0,
+                as_compiled: service.clone(),
+            },
+        );
+        Ok((id, 0))
+    }
+
+    fn destination_number(
+        &mut self,
+        key: ServiceKey,
+        address: std::net::SocketAddr,
+    ) -> Result<DestinationId, TooMuch> {
+        if let Some(id) = self.destinations.get(&(key, address)) {
+            return Ok(*id);
+        }
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None if self.n_destinations < DestinationId::LIMIT => {
+                self.n_destinations += 1;
+                DestinationId(self.n_destinations - 1)
+            }
+            None => return Err(TooMuch::Destinations),
+        };
+        self.destinations.insert((key, address), id);
+        Ok(id)
+    }
+
+    /// The number under which a destination of a service is counted, if it has one.
+    pub fn destination(
+        &self,
+        key: &ServiceKey,
+        address: std::net::SocketAddr,
+    ) -> Option<DestinationId> {
+        self.destinations.get(&(*key, address)).copied()
+    }
+}
+
+/// What names a service in a snapshot.
+pub fn key(service: &config::Service) -> ServiceKey {
+    let protocol = match service.protocol {
+        config::Protocol::Tcp => weir_director::Protocol::Tcp,
+        config::Protocol::Udp => weir_director::Protocol::Udp,
+    };
+    ServiceKey {
+        protocol,
+        virtual_endpoint: service.vip,
+    }
+}
+
+fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {
+    match scheduler {
+        config::Scheduler::Rr => weir_director::Scheduler::Rr,
+        config::Scheduler::Wrr => weir_director::Scheduler::Wrr,
+        config::Scheduler::Lc => weir_director::Scheduler::Lc,
+        config::Scheduler::Wlc => weir_director::Scheduler::Wlc,
+    }
+}
+
+fn method(method: &config::Method, pools: &HashMap<&str, Arc<LocalPool>>) -> weir_director::Method {
+    match method {
+        config::Method::FullNat(options) => weir_director::Method::FullNat {
+            // `check` has seen to it that the pool exists; without it the service would be refused all ports.
+            pool: pools
+                .get(options.local_pool.as_str())
+                .cloned()
+                .unwrap_or_default(),
+            client_address: match options.client_address {
+                config::ClientAddress::Toa => weir_director::ClientAddress::Toa,
+            },
+        },
+    }
+}
+
+fn pools(config: &Config) -> HashMap<&str, Arc<LocalPool>> {
+    let l4_ports = L4PortRange {
+        first: config.local_ports.first,
+        last: config.local_ports.last,
+    };
+    config
+        .local_pools
+        .iter()
+        .map(|pool| {
+            let addresses = pool.ranges.iter().flat_map(|range| range.addresses());
+            (
+                pool.name.as_str(),
+                Arc::new(LocalPool::new(addresses, l4_ports)),
+            )
+        })
+        .collect()
+}
+
+/// The subnets of the ports, and the routes behind them.
+fn routes(config: &Config, next_hops: &mut impl NextHopNumbers) -> Result<Routes, TooMuch> {
+    let on_link = config.ports.iter().zip(0..).flat_map(|(port, number)| {
+        port.addresses
+            .iter()
+            .map(move |address| weir_director::Route {
+                prefix: address.trunc(),
+                target: RouteTarget::OnLink(PortId(number)),
+            })
+    });
+    let on_link: Vec<_> = on_link.collect();
+    let links = Routes::new(on_link.clone());
+    let mut all = on_link;
+    for route in &config.routes {
+        let gateway = next_hop(route.via, &links, next_hops)?;
+        all.push(weir_director::Route {
+            prefix: route.to,
+            target: RouteTarget::Gateway(gateway),
+        });
+    }
+    Ok(Routes::new(all))
+}
+
+/// The number of the next hop to an address, which `check` has found reachable.
+fn next_hop(
+    address: IpAddr,
+    routes: &Routes,
+    next_hops: &mut impl NextHopNumbers,
+) -> Result<NextHopId, TooMuch> {
+    match routes.find(address) {
+        Some(RouteTarget::Gateway(id)) => Ok(id),
+        Some(RouteTarget::OnLink(port)) => next_hops.number(port, address).ok_or(TooMuch::NextHops),
+        None => next_hops
+            .number(PortId(0), address)
+            .ok_or(TooMuch::NextHops),
+    }
+}
+
+fn addresses(config: &Config) -> LocalAddresses {
+    let own = config.ports.iter().flat_map(|port| &port.addresses);
+    let own = own.map(|address| (address.addr(), AddressUse::Own));
+    let ranges = config.local_pools.iter().flat_map(|pool| &pool.ranges);
+    let local = ranges
+        .flat_map(|range| range.addresses())
+        .map(|address| (address, AddressUse::Local));
+    let virtuals = config
+        .services
+        .iter()
+        .map(|service| (service.vip.ip(), AddressUse::Virtual));
+    own.chain(local).chain(virtuals).collect()
+}
+
+fn settings(config: &Config) -> Settings {
+    let timeouts = Timeouts::default()
+        .with(State::Established, config.timeouts.tcp_established)
+        .with(State::FinWait, config.timeouts.tcp_fin)
+        .with(State::Udp, config.timeouts.udp);
+    Settings {
+        timeouts,
+        toa_kind: config.toa_option,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(Vec<(PortId, IpAddr)>);
+
+    impl NextHopNumbers for Counting {
+        fn number(&mut self, port: PortId, address: IpAddr) -> Option<NextHopId> {
+            let place = self
+                .0
+                .iter()
+                .position(|known| *known == (port, address))
+                .unwrap_or_else(|| {
+                    self.0.push((port, address));
+                    self.0.len() - 1
+                });
+            Some(NextHopId(place as u16))
+        }
+    }
+
+    fn config(destinations: &str) -> Config {
+        let text = format!(
+            r#"(
+                ports: {{
+                    "wan": (device: AfPacket("a"), addresses: ["192.0.2.10/24"]),
+                    "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24"]),
+                }},
+                routes: [(to: "0.0.0.0/0", via: "192.0.2.1"), (to: "10.1.0.0/16", via: "10.0.0.254")],
+                local_pools: {{ "default": ["10.0.0.200-10.0.0.201"] }},
+                services: [(vip: "192.0.2.100:80", protocol: Tcp, destinations: [{destinations}])],
+            )"#
+        );
+        Config::parse(&text, "test.ron", &[0]).unwrap()
+    }
+
+    fn compile(numbers: &mut Numbers, destinations: &str, load: Load) -> Compiled {
+        numbers
+            .compile(&config(destinations), &mut Counting::default(), |_| load)
+            .unwrap()
+    }
+
+    fn ids(compiled: &Compiled) -> Vec<u32> {
+        let services = compiled.services.iter();
+        services
+            .flat_map(|service| &service.destinations)
+            .map(|destination| destination.id.0)
+            .collect()
+    }
+
+    #[test]
+    fn destinations_keep_their_numbers() {
+        let mut numbers = Numbers::default();
+        let (a, b) = (
+            r#"(address: "10.0.0.11:80")"#,
+            r#"(address: "10.0.0.12:80")"#,
+        );
+        let first = compile(&mut numbers, &format!("{a}, {b}"), Load::default());
+        let second = compile(&mut numbers, &format!("{b}, {a}"), Load::default());
+        assert_eq!((ids(&first), ids(&second)), (vec![0, 1], vec![1, 0]));
+        let versions: Vec<_> = [&first, &second]
+            .iter()
+            .flat_map(|compiled| compiled.services.iter().map(|service| service.version))
+            .collect();
+        assert_eq!(versions, [0, 1]);
+    }
+
+    #[test]
+    fn a_removed_destination_is_counted_until_its_last_connection_ends() {
+        let mut numbers = Numbers::default();
+        let (a, b) = (
+            r#"(address: "10.0.0.11:80")"#,
+            r#"(address: "10.0.0.12:80")"#,
+        );
+        compile(&mut numbers, a, Load::default());
+        let busy = compile(
+            &mut numbers,
+            b,
+            Load {
+                active: 1,
+                inactive: 0,
+            },
+        );
+        assert_eq!((ids(&busy), busy.counted.len()), (vec![1], 2));
+        let idle = compile(&mut numbers, b, Load::default());
+        assert_eq!(idle.counted.len(), 1);
+        let again = compile(&mut numbers, &format!("{a}, {b}"), Load::default());
+        assert_eq!(ids(&again), [0, 1], "the free number is given out again");
+    }
+
+    #[test]
+    fn next_hops_are_gateways_or_the_real_servers_themselves() {
+        let mut numbers = Numbers::default();
+        let mut hops = Counting::default();
+        let config = config(r#"(address: "10.0.0.11:80"), (address: "10.1.0.9:80")"#);
+        let compiled = numbers
+            .compile(&config, &mut hops, |_| Load::default())
+            .unwrap();
+        let next_hops: Vec<_> = compiled
+            .services
+            .iter()
+            .flat_map(|service| &service.destinations)
+            .map(|destination| hops.0[usize::from(destination.next_hop.0)])
+            .collect();
+        let lan = PortId(1);
+        assert_eq!(
+            next_hops,
+            [
+                (lan, "10.0.0.11".parse().unwrap()),
+                (lan, "10.0.0.254".parse().unwrap())
+            ]
+        );
+        assert_eq!(
+            compiled.addresses.find("10.0.0.201".parse().unwrap()),
+            Some(AddressUse::Local)
+        );
+        assert_eq!(
+            compiled.addresses.find("192.0.2.100".parse().unwrap()),
+            Some(AddressUse::Virtual)
+        );
+        assert_eq!(
+            compiled.addresses.find("10.0.0.1".parse().unwrap()),
+            Some(AddressUse::Own)
+        );
+    }
+}

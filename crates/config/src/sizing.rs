@@ -1,0 +1,111 @@
+//! What a configuration takes of the machine's memory.
+//!
+//! Promises: the daemon makes its pools and tables of the sizes given here, and no larger.
+//! Does not know: how much memory there is.
+
+use crate::config::{Config, Device, Memory, Port};
+use crate::error::Problem;
+use crate::locate::Position;
+
+/// Buffers that each worker keeps aside for itself, per pool.
+pub const BUFFER_CACHE: u32 = 256;
+/// Packets in each worker's ring for hand-offs.
+pub const HAND_OFF_RING: u32 = 512;
+/// What DPDK needs beside the buffers: rings, queues, its own books.
+const DPDK_OVERHEAD_MIB: u64 = 16;
+/// DPDK's header of a buffer, its pool's, and padding.
+const BUFFER_OVERHEAD_BYTES: u64 = 320;
+
+/// What a configuration takes of the machine's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizing {
+    /// Workers.
+    pub n_workers: u32,
+    /// Connections each of them has room for.
+    pub connections: u32,
+    /// Bytes of all connection tables.
+    pub table_bytes: u64,
+    /// Bytes of all buffers and of what DPDK needs beside.
+    pub buffer_bytes: u64,
+}
+
+impl Sizing {
+    /// Of a configuration.
+    pub fn of(config: &Config) -> Self {
+        let n_workers = config.runtime.workers.len() as u32;
+        let table_bytes =
+            weir_director::bytes_needed(config.runtime.connections) as u64 * u64::from(n_workers);
+        let buffers: u64 = config
+            .ports
+            .iter()
+            .map(|port| u64::from(n_buffers(&port.device, n_workers)) * buffer_bytes(port))
+            .sum();
+        Self {
+            n_workers,
+            connections: config.runtime.connections,
+            table_bytes,
+            buffer_bytes: buffers + (DPDK_OVERHEAD_MIB << 20),
+        }
+    }
+
+    /// MiB for DPDK: buffers and queues.
+    pub fn buffer_mib(&self) -> u32 {
+        self.buffer_bytes.div_ceil(1 << 20) as u32
+    }
+
+    /// MiB in all.
+    pub fn mib(&self) -> u64 {
+        (self.table_bytes + self.buffer_bytes).div_ceil(1 << 20)
+    }
+}
+
+/// What is wrong with `runtime.memory`, which stands `at`, if it is less than the rest of the configuration takes.
+pub(crate) fn shortage(config: &Config, at: Position) -> Option<Problem> {
+    let (Memory::Hugepages { mib } | Memory::Anonymous { mib }) = config.runtime.memory;
+    let sizing = Sizing::of(config);
+    (u64::from(mib) < sizing.mib()).then(|| Problem {
+        at,
+        what: format!(
+            "{mib} MiB are less than {} worker(s) with {} connections each and their buffers take; give at least {} \
+             MiB, or lower `connections`",
+            sizing.n_workers,
+            sizing.connections,
+            sizing.mib()
+        ),
+    })
+}
+
+/// Descriptors of each receive and each transmit queue. A NIC needs enough for the time a worker is busy elsewhere;
+/// virtual ports have rings of their own behind them.
+pub fn descriptors(device: &Device) -> u16 {
+    match device {
+        Device::Pci(_) => 1024,
+        Device::AfPacket(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => 512,
+    }
+}
+
+/// Buffers of each port's pool: every descriptor of its queues filled, every hand-off ring full, every cache full and
+/// a burst in every hand; one less than a power of two, which DPDK's ring stores without waste.
+pub fn n_buffers(device: &Device, n_workers: u32) -> u32 {
+    const BURST: u32 = weir_director::BURST as u32;
+    let queues = n_workers * u32::from(descriptors(device)) * 2;
+    let hand_offs = if n_workers > 1 {
+        n_workers * HAND_OFF_RING
+    } else {
+        0
+    };
+    let held = n_workers * (BUFFER_CACHE * 3 / 2 + 2 * BURST);
+    (queues + hand_offs + held + 1).next_power_of_two() - 1
+}
+
+/// Bytes of one buffer with all that belongs to it.
+fn buffer_bytes(port: &Port) -> u64 {
+    let room = match port.device {
+        // A whole slot of the ring that is shared with the kernel fits into a buffer.
+        Device::AfPacket(_) => (u64::from(port.mtu) + 128).next_power_of_two(),
+        Device::Pci(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => {
+            (u64::from(port.mtu) + 36).next_multiple_of(1024)
+        }
+    };
+    room.max(2048) + BUFFER_OVERHEAD_BYTES
+}
