@@ -74,7 +74,8 @@ pub fn lower_mtu(message: &mut [u8], by: u16) {
         let mtu = u16::from_be_bytes([header[6], header[7]]);
         // 0: a router from before RFC 1191; its sender guesses.
         if mtu != 0 {
-            header[6..].copy_from_slice(&mtu.saturating_sub(by).max(MIN_MTU).to_be_bytes());
+            let lowered = mtu.saturating_sub(by).max(MIN_MTU).min(mtu);
+            header[6..].copy_from_slice(&lowered.to_be_bytes());
         }
     }
 }

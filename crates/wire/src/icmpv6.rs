@@ -60,13 +60,13 @@ pub fn parse(message: &[u8]) -> Result<Message, ParseError> {
 /// Lowers the MTU that a "packet too big" carries, not below IPv6's minimum; any other message is left alone. Voids
 /// the message's checksum.
 pub fn lower_mtu(message: &mut [u8], by: u16) {
-    const PACKET_TOO_BIG: u8 = 2;
     const MIN_MTU: u32 = 1280;
     if let Some(header) = message.first_chunk_mut::<HEADER_BYTES>()
         && header[0] == PACKET_TOO_BIG
     {
         let mtu = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-        header[4..].copy_from_slice(&mtu.saturating_sub(u32::from(by)).max(MIN_MTU).to_be_bytes());
+        let lowered = mtu.saturating_sub(u32::from(by)).max(MIN_MTU).min(mtu);
+        header[4..].copy_from_slice(&lowered.to_be_bytes());
     }
 }
 

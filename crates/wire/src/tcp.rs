@@ -79,10 +79,9 @@ pub fn parse(segment: &[u8]) -> Result<(u32, u8, Flags), ParseError> {
 
 /// Replaces both L4 ports (4 bytes as they lie in the header) and lets `delta` mend the checksum.
 #[inline]
-pub fn rewrite(header: &mut [u8; HEADER_BYTES], l4_ports: [u8; 4], delta: crate::checksum::Delta) {
+pub fn rewrite(header: &mut [u8; HEADER_BYTES], l4_ports: [u8; 4], delta: Delta) {
     header[..4].copy_from_slice(&l4_ports);
-    let checksum = delta.apply(u16::from_ne_bytes([header[CHECKSUM], header[CHECKSUM + 1]]));
-    header[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_ne_bytes());
+    mend(header, delta);
 }
 
 /// The sequence number of a segment.

@@ -293,3 +293,42 @@ fn checksums_of_messages_are_filled() {
         &Headers::parse(&frame).unwrap()
     ));
 }
+
+#[test]
+fn the_mtu_of_an_error_is_lowered_but_not_below_the_least_and_never_raised() {
+    for (mtu, by, expected) in [
+        (1500, 8, 1492),
+        (72, 8, 68),
+        (68, 20, 68),
+        (60, 8, 60),
+        (0, 8, 0),
+    ] {
+        let [high, low] = u16::to_be_bytes(mtu);
+        let mut message = [3, 4, 0, 0, 0, 0, high, low, 9];
+        icmp::lower_mtu(&mut message, by);
+        let [high, low] = u16::to_be_bytes(expected);
+        assert_eq!(message, [3, 4, 0, 0, 0, 0, high, low, 9]);
+    }
+    for (mtu, by, expected) in [
+        (1500, 20, 1480),
+        (70_000, 20, 69_980),
+        (1290, 20, 1280),
+        (1280, 20, 1280),
+        (1000, 20, 1000),
+    ] {
+        let mut message = [[2, 0, 0, 0], u32::to_be_bytes(mtu)].concat();
+        wire6::lower_mtu(&mut message, by);
+        assert_eq!(message, [[2, 0, 0, 0], u32::to_be_bytes(expected)].concat());
+    }
+    for other in [
+        [3, 3, 0, 0, 0, 0, 5, 220],
+        [11, 0, 0, 0, 0, 0, 5, 220],
+        [1, 4, 0, 0, 0, 0, 5, 220],
+    ] {
+        let mut message = other;
+        icmp::lower_mtu(&mut message, 8);
+        wire6::lower_mtu(&mut message, 8);
+        icmp::lower_mtu(&mut message[..7], 8);
+        assert_eq!(message, other);
+    }
+}

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use weir_wire::checksum::{self, Delta};
-use weir_wire::{Headers, ParseError, ipv4, ipv6};
+use weir_wire::{Headers, ParseError, ipv4, ipv6, tcp, udp};
 
 use crate::frames::{self, CLIENT_V4, CLIENT_V6, FLOWS, VIP_V4, VIP_V6};
 
@@ -93,15 +93,26 @@ proptest! {
         prop_assert_eq!(&[read.destination, read.source].concat()[..], &addresses.to_ne_bytes());
     }
 
-    /// Addresses rewritten as FULLNAT does: one delta for the whole flow, found once, any packet.
+    /// Both ends rewritten as FULLNAT does: one delta for the whole flow, found once, for any packet of it.
     #[test]
-    fn a_datagram_with_rewritten_addresses_is_valid(data in bytes(0..64usize), new in any::<u64>()) {
-        let mut frame = frames::udp(CLIENT_V4, VIP_V4, &data);
-        let delta = Delta::replacing(&frame[26..34], &new.to_ne_bytes());
-        let header = frame[14..].first_chunk_mut().unwrap();
-        ipv4::rewrite(header, new, delta);
-        delta.apply_to_udp(frame[40..].first_chunk_mut().unwrap());
-        frames::assert_valid(&frame);
+    fn a_packet_with_both_ends_rewritten_is_valid(
+        data in bytes(0..64usize), addresses in any::<[u8; 8]>(), l4_ports in any::<[u8; 4]>(),
+    ) {
+        let datagram = frames::udp(CLIENT_V4, VIP_V4, &data);
+        let segment = frames::tcp(CLIENT_V4, VIP_V4, frames::acknowledging, &[], &data);
+        let of_addresses = Delta::replacing(&datagram[26..34], &addresses);
+        let delta = of_addresses + Delta::replacing(&datagram[34..38], &l4_ports);
+        for (is_tcp, mut frame) in [(false, datagram), (true, segment)] {
+            let addresses = u64::from_ne_bytes(addresses);
+            ipv4::rewrite(frame[14..].first_chunk_mut().unwrap(), addresses, of_addresses);
+            if is_tcp {
+                tcp::rewrite(frame[34..].first_chunk_mut().unwrap(), l4_ports, delta);
+            } else {
+                udp::rewrite(frame[34..].first_chunk_mut().unwrap(), l4_ports, delta);
+            }
+            prop_assert_eq!(&frame[34..38], &l4_ports);
+            frames::assert_valid(&frame);
+        }
     }
 }
 
