@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use pcap_file::pcap::PcapReader;
 
@@ -18,6 +18,8 @@ use crate::process::Process;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Longest frame of the lab, and some room. The kernel's ring has slots of this size, so a generous one holds few frames.
+const SNAPSHOT_LEN: &str = "2048";
 /// Room in the kernel for what tcpdump has not yet written, in KiB.
 const BUFFER_KIB: &str = "65536";
 
@@ -42,7 +44,7 @@ impl Capture {
             "-U",
             "-n",
             "-s",
-            "0",
+            SNAPSHOT_LEN,
             "-B",
             BUFFER_KIB,
             "-Z",
@@ -102,6 +104,11 @@ fn frames_so_far(path: &PathBuf) -> Result<Vec<Vec<u8>>> {
         return Ok(frames);
     };
     while let Some(Ok(packet)) = reader.next_packet() {
+        ensure!(
+            packet.data.len() == packet.orig_len as usize,
+            "a frame of {} bytes was cut off",
+            packet.orig_len
+        );
         frames.push(packet.data.into_owned());
     }
     Ok(frames)
