@@ -4,12 +4,9 @@
 //! Does not know: what the device will turn out to be able to do.
 
 use crate::error::PortProblem;
-use crate::{HEADROOM_BYTES, eal};
-use std::ffi::CString;
+use crate::{HEADROOM_BYTES, eal, interface};
 use std::fmt;
 use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 /// A device that DPDK can make a port of.
@@ -43,8 +40,6 @@ const AF_PACKET_BLOCK_BYTES: u32 = 65_536;
 const AF_PACKET_SLOT_OVERHEAD: u32 = 96;
 /// Ethernet header with one VLAN tag, in bytes.
 const ETHERNET_BYTES: u32 = 18;
-/// `IFNAMSIZ` without the zero byte at the end.
-const INTERFACE_NAME_BYTES: usize = 15;
 
 impl Device {
     /// The address as EAL's list of allowed devices wants it, for a PCI device.
@@ -77,8 +72,8 @@ impl Device {
         match self {
             Self::Pci(_) | Self::Vdev(_) => Ok(()),
             Self::AfPacket(interface) | Self::AfXdp(interface) => {
-                check_interface_name(interface)?;
-                if !interface_exists(interface) {
+                interface::check_name(interface)?;
+                if !interface::exists(interface) {
                     return Err(PortProblem::NoSuchInterface {
                         interface: interface.clone(),
                     });
@@ -86,7 +81,7 @@ impl Device {
                 self.check_right("CAP_NET_RAW")
             }
             Self::Tap(interface) => {
-                check_interface_name(interface)?;
+                interface::check_name(interface)?;
                 self.check_right("CAP_NET_ADMIN")
             }
         }
@@ -146,7 +141,7 @@ impl Device {
                 )
             }
             Self::AfXdp(interface) => {
-                let n_queues = n_queues.min(n_kernel_queues(interface));
+                let n_queues = n_queues.min(interface::n_queues(interface));
                 (
                     format!("net_af_xdp{number}"),
                     format!("iface={interface},start_queue=0,queue_count={n_queues}"),
@@ -188,66 +183,6 @@ fn full_pci_address(address: &str) -> String {
         1 => format!("0000:{address}"),
         _ => address.to_owned(),
     }
-}
-
-/// What would be read as an option, or not fit, must not get as far as DPDK.
-fn check_interface_name(interface: &str) -> Result<(), PortProblem> {
-    let is_name_byte = |byte: u8| byte.is_ascii_graphic() && !b",/:=\"'[](){}".contains(&byte);
-    if (1..=INTERFACE_NAME_BYTES).contains(&interface.len()) && interface.bytes().all(is_name_byte)
-    {
-        return Ok(());
-    }
-    Err(PortProblem::NotAnInterfaceName {
-        interface: interface.to_owned(),
-    })
-}
-
-/// Asked of the kernel and not of `/sys`, which may show another network namespace than this thread's.
-fn interface_exists(interface: &str) -> bool {
-    let Ok(name) = CString::new(interface) else {
-        return false;
-    };
-    // SAFETY: a string with its terminator.
-    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
-}
-
-/// Gives a kernel interface this MTU, which bounds what a packet socket may send through it.
-pub(crate) fn set_interface_mtu(interface: &str, mtu: u16) -> io::Result<()> {
-    // SAFETY: a new socket, if it is one.
-    let socket =
-        match unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) } {
-            -1 => return Err(io::Error::last_os_error()),
-            // SAFETY: a file descriptor that nobody else has.
-            socket => unsafe { OwnedFd::from_raw_fd(socket) },
-        };
-    // SAFETY: a plain C struct for which all zeroes are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last byte stays zero.
-    for (place, byte) in request
-        .ifr_name
-        .iter_mut()
-        .zip(interface.bytes().take(INTERFACE_NAME_BYTES))
-    {
-        *place = byte.cast_signed();
-    }
-    request.ifr_ifru.ifru_mtu = mtu.into();
-    // SAFETY: SIOCSIFMTU reads an `ifreq` with name and MTU.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw const request) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-fn n_kernel_queues(interface: &str) -> u16 {
-    let Ok(entries) = fs::read_dir(Path::new("/sys/class/net").join(interface).join("queues"))
-    else {
-        return 1;
-    };
-    let n_queues = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rx-"))
-        .count();
-    u16::try_from(n_queues).unwrap_or(u16::MAX).max(1)
 }
 
 fn effective_capabilities() -> u64 {

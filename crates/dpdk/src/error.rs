@@ -202,6 +202,13 @@ impl Refusal {
         }
     }
 
+    pub(crate) fn from_io(reason: &std::io::Error) -> Self {
+        Self {
+            errno: reason.raw_os_error().unwrap_or(libc::EIO),
+            logged: String::new(),
+        }
+    }
+
     /// The port cannot do this at all, as opposed to: it went wrong.
     pub(crate) fn is_unsupported(&self) -> bool {
         self.errno == libc::ENOTSUP || self.errno == libc::ENOSYS

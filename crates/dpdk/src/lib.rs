@@ -18,10 +18,12 @@ mod device;
 mod eal;
 mod error;
 mod hugepages;
+mod interface;
 mod log;
 mod mbuf;
 mod mempool;
 mod port;
+mod port_info;
 mod queue;
 mod rss;
 
@@ -31,7 +33,8 @@ pub use eal::{Eal, EalConfig, EalMemory, LogLevel, RegisteredThread};
 pub use error::Error;
 pub use mbuf::{FrameTooLong, Mbuf};
 pub use mempool::{Mempool, MempoolConfig};
-pub use port::{Checksums, Port, PortConfig, PortInfo, PortOptions, Queues};
+pub use port::{Port, Queues};
+pub use port_info::{Checksums, PortConfig, PortInfo, PortOptions};
 pub use queue::{BURST, Burst, RxQueue, TxQueue};
 pub use rss::{HashedFields, RssInfo, RssState};
 

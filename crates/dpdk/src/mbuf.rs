@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use std::ptr::NonNull;
 use weir_dpdk_sys as sys;
 use weir_dpdk_sys::mbuf as field;
-use weir_wire::Packet;
+use weir_wire::{Packet, PacketBuffer};
 
 /// A buffer.
 ///
@@ -122,6 +122,13 @@ impl Mbuf {
         let mbuf = self.0.as_ptr();
         // SAFETY: the fields are ours.
         unsafe { *field::pkt_len(mbuf) = (*field::data_len(mbuf)).into() }
+    }
+}
+
+impl PacketBuffer for Mbuf {
+    #[inline]
+    fn packet(&mut self) -> Packet<'_> {
+        Mbuf::packet(self)
     }
 }
 

@@ -5,119 +5,19 @@
 //! Does not know: who runs on its queues, or what its addresses are.
 
 use crate::counters::{Link, PortCounters};
-use crate::device::{Device, VirtualDevice, set_interface_mtu};
+use crate::device::{Device, VirtualDevice};
 use crate::eal::Eal;
 use crate::error::{Error, PortProblem, Refusal};
-use crate::log;
 use crate::mempool::Mempool;
-use crate::queue::{BURST, RxQueue, TxQueue};
+use crate::port_info::{Checksums, PortConfig, PortInfo, PortOptions};
+use crate::queue::{RxQueue, TxQueue};
 use crate::rss::{self, HashedFields, RssInfo, RssState};
+use crate::{interface, log};
 use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use weir_dpdk_sys as sys;
-
-/// What must be known when a device becomes a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortOptions {
-    /// Queues wanted, of each kind. Some virtual devices are made with a number of them.
-    pub n_queues: u16,
-    /// Bytes of the largest IP packet.
-    pub mtu: u16,
-}
-
-/// How a port is to run. What it has fewer of, it gets fewer of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortConfig {
-    /// Receive queues wanted.
-    pub n_rx_queues: u16,
-    /// Transmit queues wanted.
-    pub n_tx_queues: u16,
-    /// Descriptors of each receive queue, rounded to what the port takes.
-    pub rx_descriptors: u16,
-    /// Descriptors of each transmit queue, rounded to what the port takes.
-    pub tx_descriptors: u16,
-    /// Fields to hash when there are several receive queues, as far as the port can.
-    pub hashed_fields: HashedFields,
-    /// The RSS key it is to use; the driver's own when left out, or when the port takes none of this length.
-    pub rss_key: Option<Vec<u8>>,
-}
-
-impl PortConfig {
-    /// One receive and one transmit queue for each of `n_workers`, 1,024 descriptors, everything hashed.
-    #[must_use]
-    pub fn for_workers(n_workers: u16) -> Self {
-        Self {
-            n_rx_queues: n_workers,
-            n_tx_queues: n_workers,
-            rx_descriptors: 1024,
-            tx_descriptors: 1024,
-            hashed_fields: HashedFields::ALL,
-            rss_key: None,
-        }
-    }
-
-    /// Buffers that a pool must have so that no queue starves: every descriptor filled, every one of `n_threads`
-    /// with a full cache and a burst in its hands. Rounded up to one less than a power of two, which DPDK's ring
-    /// stores without waste.
-    #[must_use]
-    pub fn n_buffers(&self, cache: u32, n_threads: u32) -> u32 {
-        let queues = u32::from(self.n_rx_queues) * u32::from(self.rx_descriptors)
-            + u32::from(self.n_tx_queues) * u32::from(self.tx_descriptors);
-        // A cache is flushed at one and a half times its size.
-        let held =
-            n_threads.saturating_mul(cache.saturating_add(cache / 2).saturating_add(BURST as u32));
-        queues
-            .saturating_add(held)
-            .saturating_add(1)
-            .checked_next_power_of_two()
-            .map_or(u32::MAX, |n_buffers| n_buffers - 1)
-    }
-}
-
-/// What a port is and can do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortInfo {
-    /// DPDK's driver, for example `net_ixgbe`.
-    pub driver: String,
-    /// DPDK's name of the device.
-    pub device: String,
-    /// The node whose memory is nearest; `None` on machines without, and for virtual ports.
-    pub numa_node: Option<u32>,
-    /// Its own address.
-    pub mac: [u8; 6],
-    /// Bytes of the largest IP packet, now.
-    pub mtu: u16,
-    /// Smallest MTU that it takes.
-    pub min_mtu: u16,
-    /// Largest MTU that it takes.
-    pub max_mtu: u16,
-    /// Receive queues it could have.
-    pub max_rx_queues: u16,
-    /// Transmit queues it could have.
-    pub max_tx_queues: u16,
-    /// Receive queues it has; 0 before it is started.
-    pub n_rx_queues: u16,
-    /// Transmit queues it has; 0 before it is started.
-    pub n_tx_queues: u16,
-    /// Checksums that it can verify.
-    pub receive_checksums: Checksums,
-    /// Checksums that it can fill in.
-    pub transmit_checksums: Checksums,
-    /// What it can hash; `None` when nothing.
-    pub rss: Option<RssInfo>,
-}
-
-/// For which headers a port does checksums.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Checksums {
-    /// IPv4 headers.
-    pub ipv4: bool,
-    /// TCP.
-    pub tcp: bool,
-    /// UDP.
-    pub udp: bool,
-}
 
 /// The queues of a started port, each to be moved to the worker that runs it.
 #[derive(Debug)]
@@ -148,6 +48,8 @@ pub(crate) struct OpenPort {
     dpdk_name: String,
     mtu: u16,
     is_started: AtomicBool,
+    /// While it is open, a kernel interface under this port hears all multicast.
+    multicast: OnceLock<OwnedFd>,
     /// DPDK's functions that are not for the fast path must not run twice at once on the same port.
     control: Mutex<()>,
     /// Last, so that it goes after everything above.
@@ -190,6 +92,7 @@ impl Port {
                 dpdk_name,
                 mtu: options.mtu,
                 is_started: AtomicBool::new(false),
+                multicast: OnceLock::new(),
                 control: Mutex::default(),
                 eal: eal.clone(),
             }))),
@@ -285,9 +188,10 @@ impl Port {
         rss::read(&self.0, &self.0.device_info()?)
     }
 
-    /// Gives the running port an RSS key, with the fields to hash. `false` where it cannot take one.
+    /// Gives the running port an RSS key, with the fields to hash as far as it can. `false` where it cannot take one, or
+    /// none of this length.
     pub fn set_rss_key(&self, key: &[u8], fields: HashedFields) -> Result<bool, Error> {
-        rss::write_key(&self.0, key, fields)
+        rss::write_key(&self.0, &self.0.device_info()?, key, fields)
     }
 
     /// Gives the running port a redirection table (queue numbers), whole. `false` where it cannot take one.
@@ -352,7 +256,7 @@ impl OpenPort {
         self.call(|| unsafe { sys::rte_eth_macaddr_get(self.id, &raw mut mac) })
             .map_err(|refusal| self.step("reading the MAC address", &refusal))?;
         let rss = (info.flow_type_rss_offloads != 0).then(|| RssInfo {
-            key_bytes: info.hash_key_size,
+            key_bytes: rss::key_bytes(&info),
             table_entries: info.reta_size,
             fields: HashedFields::from_bits(info.flow_type_rss_offloads),
         });
@@ -401,13 +305,13 @@ impl OpenPort {
         let mut key = config
             .rss_key
             .clone()
-            .filter(|key| key.len() == usize::from(info.hash_key_size));
+            .filter(|key| key.len() == usize::from(rss::key_bytes(&info)));
         if n_rx_queues > 1 && hashed != 0 {
             conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
             conf.rx_adv_conf.rss_conf.rss_hf = hashed;
             if let Some(key) = &mut key {
                 conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
-                conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
+                conf.rx_adv_conf.rss_conf.rss_key_len = rss::key_bytes(&info);
             }
         }
         // Buffers are sized from the MTU when queues are set up, so the port hears of it here; those that understate
@@ -474,11 +378,29 @@ impl OpenPort {
         self.call(|| unsafe { sys::rte_eth_dev_start(self.id) })
             .map_err(|refusal| self.step("starting", &refusal))?;
         self.hear_multicast()?;
+
+        // (4) Some drivers take no notice of a key in the configuration, and take one afterwards.
+        if let Some(key) = key.filter(|_| conf.rxmode.mq_mode == sys::RTE_ETH_MQ_RX_RSS)
+            && rss::read(self, &info)?.is_some_and(|state| state.key != key)
+        {
+            rss::write_key(self, &info, &key, config.hashed_fields)?;
+        }
         Ok((n_rx_queues, n_tx_queues))
     }
 
     /// All multicast groups, or else everything: a filter that cannot be widened must not hide neighbours.
     fn hear_multicast(&self) -> Result<(), Error> {
+        match &self.device {
+            Device::AfPacket(name) | Device::AfXdp(name) => {
+                let socket = interface::hear_multicast(name).map_err(|reason| {
+                    self.step("listening to multicast", &Refusal::from_io(&reason))
+                })?;
+                // A port starts once, so there was none.
+                let _ = self.multicast.set(socket);
+                return Ok(());
+            }
+            Device::Pci(_) | Device::Tap(_) | Device::Vdev(_) => {}
+        }
         // SAFETY: the port is open.
         let all_groups = self.call(|| unsafe { sys::rte_eth_allmulticast_enable(self.id) });
         if all_groups.is_ok() {
@@ -511,9 +433,7 @@ impl OpenPort {
     fn set_mtu(&self) -> Result<(), Error> {
         let result = match &self.device {
             Device::AfPacket(interface) => {
-                set_interface_mtu(interface, self.mtu).map_err(|reason| {
-                    Refusal::new(-reason.raw_os_error().unwrap_or(libc::EIO), String::new())
-                })
+                interface::set_mtu(interface, self.mtu).map_err(|reason| Refusal::from_io(&reason))
             }
             Device::Pci(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => {
                 // SAFETY: the port is open.
@@ -623,24 +543,4 @@ fn text(string: *const std::ffi::c_char) -> String {
     unsafe { CStr::from_ptr(string) }
         .to_string_lossy()
         .into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pool_covers_descriptors_caches_and_bursts() {
-        let config = PortConfig::for_workers(2);
-        assert_eq!(
-            config.n_buffers(0, 0),
-            8191,
-            "4,096 descriptors do not fit into 4,095 buffers"
-        );
-        assert_eq!(
-            config.n_buffers(256, 2),
-            8191,
-            "4,096 descriptors, two caches of 384, two bursts"
-        );
-    }
 }

@@ -90,6 +90,15 @@ impl HashedFields {
 const USUAL_KEY_BYTES: u8 = 40;
 const GROUP: usize = sys::RTE_ETH_RETA_GROUP_SIZE as usize;
 
+/// Bytes of the port's key.
+pub(crate) fn key_bytes(info: &sys::rte_eth_dev_info) -> u8 {
+    if info.hash_key_size == 0 {
+        USUAL_KEY_BYTES
+    } else {
+        info.hash_key_size
+    }
+}
+
 /// Key, table and fields; `None` where the port cannot tell all three.
 pub(crate) fn read(
     port: &OpenPort,
@@ -99,11 +108,7 @@ pub(crate) fn read(
         return Ok(None);
     }
     // (1) The key. Its length must be set beforehand: drivers copy only into a buffer that is long enough.
-    let key_bytes = if info.hash_key_size == 0 {
-        USUAL_KEY_BYTES
-    } else {
-        info.hash_key_size
-    };
+    let key_bytes = key_bytes(info);
     let mut key = vec![0; key_bytes.into()];
     // SAFETY: a plain C struct for which all zeroes are valid.
     let mut conf: sys::rte_eth_rss_conf = unsafe { std::mem::zeroed() };
@@ -138,15 +143,24 @@ pub(crate) fn read(
     }))
 }
 
-/// Gives the port a key, with the fields to hash. `false` where it cannot take one.
-pub(crate) fn write_key(port: &OpenPort, key: &[u8], fields: HashedFields) -> Result<bool, Error> {
+/// Gives the port a key, with the fields to hash, as far as it can hash them. `false` where it cannot take this key.
+pub(crate) fn write_key(
+    port: &OpenPort,
+    info: &sys::rte_eth_dev_info,
+    key: &[u8],
+    fields: HashedFields,
+) -> Result<bool, Error> {
+    // Drivers read as many bytes as their key has, whatever the length given.
+    if key.len() != usize::from(key_bytes(info)) {
+        return Ok(false);
+    }
     let mut key = key.to_vec();
     // SAFETY: a plain C struct for which all zeroes are valid.
     let mut conf: sys::rte_eth_rss_conf = unsafe { std::mem::zeroed() };
     conf.rss_key = key.as_mut_ptr();
-    conf.rss_key_len = u8::try_from(key.len()).unwrap_or(u8::MAX);
-    conf.rss_hf = fields.bits();
-    // SAFETY: the port is open; the driver reads `rss_key_len` bytes of `key`.
+    conf.rss_key_len = key_bytes(info);
+    conf.rss_hf = fields.bits() & info.flow_type_rss_offloads;
+    // SAFETY: the port is open; `key` is as long as the driver's own.
     let result = port.call(|| unsafe { sys::rte_eth_dev_rss_hash_update(port.id, &raw mut conf) });
     supported(port, "setting the RSS key", result)
 }

@@ -64,6 +64,16 @@ fn frames_cross_veth_pairs_and_a_tap_appears() {
     );
     assert!(right.link().expect("a link has a state").is_up);
     assert!(right.rss().expect("no RSS is no error").is_none());
+    assert!(
+        link("right").contains(" allmulti 1 "),
+        "IPv6 neighbours speak to groups: {}",
+        link("right")
+    );
+    assert!(
+        link("right").contains(" promiscuity 0 "),
+        "other hosts' frames stay out: {}",
+        link("right")
+    );
     let n_frames = 3000;
     send(
         &mut left_queues,
@@ -81,6 +91,11 @@ fn frames_cross_veth_pairs_and_a_tap_appears() {
         u64::from(n_frames)
     );
     drop((right, right_queues));
+    assert!(
+        link("right").contains(" allmulti 0 "),
+        "nothing stays behind: {}",
+        link("right")
+    );
 
     // (2) Large frames, on the same interface opened anew, spread over two queues on the other side.
     let (_right, mut right_queues) = start(
@@ -207,4 +222,13 @@ fn ip(arguments: &str) {
         .status()
         .expect("ip runs");
     assert!(status.success(), "ip {arguments}");
+}
+
+/// What the kernel says about an interface.
+fn link(interface: &str) -> String {
+    let output = Command::new("ip")
+        .args(["-details", "link", "show", interface])
+        .output()
+        .expect("ip runs");
+    String::from_utf8(output.stdout).expect("ip prints text")
 }
