@@ -24,4 +24,4 @@ pub mod udp;
 
 pub use flow_key::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6, L4Port, Protocol};
 pub use headers::{Content, Headers, ParseError};
-pub use packet::{NoRoom, Packet};
+pub use packet::{NoRoom, Packet, PacketBuffer};

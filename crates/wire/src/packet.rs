@@ -16,6 +16,12 @@ pub struct Packet<'a> {
     len: &'a mut u16,
 }
 
+/// A buffer that holds a frame, owned. Dropping it gives it back to where it came from.
+pub trait PacketBuffer: Send {
+    /// The frame.
+    fn packet(&mut self) -> Packet<'_>;
+}
+
 /// The buffer has too few free bytes before (or behind) the frame for what was to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;

@@ -4,7 +4,7 @@
 //! starve nobody. The receiver's bell rings when something is put into an empty ring.
 //! Does not know: what the frames are for; each carries a label of type `L`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
@@ -54,6 +54,12 @@ impl Bell {
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
 

@@ -21,5 +21,5 @@ pub use hand_off::HandOffRing;
 pub use idle::Idle;
 pub use listing::{ConnectionPage, Listing};
 pub use mailbox::{Mailbox, Publisher};
-pub use packet_io::{Burst, PacketBuffer, PacketIo};
+pub use packet_io::{Burst, PacketIo};
 pub use worker::{Links, Order, PortPlan, Punt, Worker};

@@ -5,16 +5,10 @@
 
 use arrayvec::ArrayVec;
 use weir_director::{BURST, PortId};
-use weir_wire::Packet;
+use weir_wire::PacketBuffer;
 
 /// Buffers that are handled together.
 pub type Burst<B> = ArrayVec<B, BURST>;
-
-/// A buffer that holds a frame, owned. Dropping it gives it back to where it came from.
-pub trait PacketBuffer: Send {
-    /// The frame.
-    fn packet(&mut self) -> Packet<'_>;
-}
 
 /// A worker's queues: at most one to receive and one to transmit on each port.
 pub trait PacketIo {

@@ -17,14 +17,14 @@ use weir_director::{
     Arrival, BURST, DestinationId, Director, DropReason, Load, PortId, PuntReason, Tick, Verdict,
     WorkerId,
 };
-use weir_wire::Packet;
 use weir_wire::ethernet::Mac;
+use weir_wire::{Packet, PacketBuffer};
 
 use crate::hand_off::Task;
 use crate::idle::Backoff;
 use crate::{
-    Burst, Counters, FrameReceiver, FrameSender, HandOffRing, Idle, Listing, Mailbox, PacketBuffer,
-    PacketIo, Published,
+    Burst, Counters, FrameReceiver, FrameSender, HandOffRing, Idle, Listing, Mailbox, PacketIo,
+    Published,
 };
 
 /// Connections looked at for expiry in one turn, at most.
