@@ -1,1 +1,169 @@
-//! To come.
+//! Telling the link of our addresses: duplicate address detection, multicast groups, unsolicited announcements.
+//!
+//! Promises: an IPv6 address is answered for only after a second in which no other node was found to have it
+//! (RFC 4862 §5.4); an IPv4 address is answered for at once. Each new address is announced twice, a second apart,
+//! and so is its solicited-node group (RFC 3810). Many new addresses are spread over time.
+//! Does not know: MAC addresses, frames.
+//!
+//! ```text
+//! IPv6:  New --report, NS--> Tentative --1 s: report, NA--> Announced --1 s: NA--> Settled
+//!          \--another has it--> Duplicate
+//! IPv4:  New --gratuitous ARP--> Announced --1 s: gratuitous ARP--> Settled
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use weir_director::PortId;
+use weir_wire::icmpv6;
+
+/// Time between two steps of an address (RFC 4861 §10, `RETRANS_TIMER`).
+const STEP: Duration = Duration::from_secs(1);
+/// Time between the first steps of two addresses: ten thousand of them take a second and no switch by surprise.
+const PACE: Duration = Duration::from_micros(100);
+
+/// How far an address has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Tentative,
+    Announced,
+    Settled,
+    Duplicate,
+}
+
+/// Something to be told to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Announcement {
+    /// We listen to this address's solicited-node group.
+    Join(PortId, Ipv6Addr),
+    /// Does anyone have this address?
+    IsTaken(PortId, Ipv6Addr),
+    /// We have this address.
+    Have(PortId, IpAddr),
+}
+
+/// What may be done with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is answered for.
+    Ours,
+    /// It may become ours.
+    Tentative,
+    /// Another node has it.
+    Duplicate,
+    /// It is not one of ours on this port.
+    Foreign,
+}
+
+/// The addresses of ours, by port.
+#[derive(Debug, Default)]
+pub(crate) struct Announcer {
+    stages: BTreeMap<(PortId, IpAddr), (Stage, Option<Instant>)>,
+    /// Invariant: the same moments as in `stages`.
+    due: BTreeSet<(Instant, PortId, IpAddr)>,
+}
+
+impl Announcer {
+    /// From now on these are the addresses, in the order in which new ones are announced. What is not among them is
+    /// answered for no longer.
+    pub(crate) fn set(&mut self, wanted: &[(PortId, IpAddr)], now: Instant) {
+        let kept: BTreeSet<&(PortId, IpAddr)> = wanted.iter().collect();
+        self.stages.retain(|key, _| kept.contains(key));
+        self.due
+            .retain(|(_, port, address)| kept.contains(&(*port, *address)));
+        let mut moment = now;
+        for (port, address) in wanted {
+            if !self.stages.contains_key(&(*port, *address)) {
+                self.enter(*port, *address, Stage::New, Some(moment));
+                moment += PACE;
+            }
+        }
+    }
+
+    /// What may be done with an address on a port.
+    pub(crate) fn standing(&self, port: PortId, address: IpAddr) -> Standing {
+        match (self.stages.get(&(port, address)), address) {
+            (None, _) => Standing::Foreign,
+            (Some((Stage::Duplicate, _)), _) => Standing::Duplicate,
+            (Some((Stage::New | Stage::Tentative, _)), IpAddr::V6(_)) => Standing::Tentative,
+            (Some((Stage::New | Stage::Tentative, _)), IpAddr::V4(_))
+            | (Some((Stage::Announced | Stage::Settled, _)), _) => Standing::Ours,
+        }
+    }
+
+    /// Another node has this address: true if it was to become ours, which it will not now.
+    pub(crate) fn contest(&mut self, port: PortId, address: Ipv6Addr) -> bool {
+        let address = IpAddr::V6(address);
+        let is_contested = self.standing(port, address) == Standing::Tentative;
+        if is_contested {
+            self.enter(port, address, Stage::Duplicate, None);
+        }
+        is_contested
+    }
+
+    /// The IPv6 addresses of a port whose groups we listen to.
+    pub(crate) fn groups(&self, port: PortId) -> BTreeSet<Ipv6Addr> {
+        let first = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        self.stages
+            .range((port, first)..)
+            .take_while(|((of, _), _)| *of == port)
+            .filter(|(_, (stage, _))| *stage != Stage::Duplicate)
+            .filter_map(|((_, address), _)| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(icmpv6::solicited_node(*address)),
+            })
+            .collect()
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<Announcement> {
+        let mut announcements = Vec::new();
+        while let Some((moment, port, address)) = self.due.first().copied()
+            && moment <= now
+        {
+            let stage = self.stages.get(&(port, address)).map(|(stage, _)| *stage);
+            let next = match (stage, address) {
+                (Some(Stage::New), IpAddr::V6(address)) => {
+                    announcements.push(Announcement::Join(port, address));
+                    announcements.push(Announcement::IsTaken(port, address));
+                    Stage::Tentative
+                }
+                (Some(Stage::Tentative), IpAddr::V6(v6)) => {
+                    announcements.push(Announcement::Join(port, v6));
+                    announcements.push(Announcement::Have(port, address));
+                    Stage::Announced
+                }
+                (Some(Stage::New | Stage::Tentative), IpAddr::V4(_)) => {
+                    announcements.push(Announcement::Have(port, address));
+                    Stage::Announced
+                }
+                (Some(Stage::Announced), _) => {
+                    announcements.push(Announcement::Have(port, address));
+                    Stage::Settled
+                }
+                (Some(Stage::Settled), _) | (None, _) => Stage::Settled,
+                (Some(Stage::Duplicate), _) => Stage::Duplicate,
+            };
+            let due = match next {
+                Stage::Tentative | Stage::Announced => Some(now + STEP),
+                Stage::New | Stage::Settled | Stage::Duplicate => None,
+            };
+            self.enter(port, address, next, due);
+        }
+        announcements
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.due.first().map(|(moment, ..)| *moment)
+    }
+
+    fn enter(&mut self, port: PortId, address: IpAddr, stage: Stage, due: Option<Instant>) {
+        let before = self.stages.insert((port, address), (stage, due));
+        if let Some((_, Some(moment))) = before {
+            self.due.remove(&(moment, port, address));
+        }
+        self.due.extend(due.map(|moment| (moment, port, address)));
+    }
+}

@@ -1,1 +1,99 @@
-//! To come.
+//! ICMP messages that are no errors: echo requests are answered, the rest is refused by name.
+//!
+//! Promises: only what was sent to one address of ours, by another node, whole, is answered, and at a limited rate.
+//! Does not know: neighbour discovery, ICMP errors.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use weir_director::DropReason;
+use weir_wire::ethernet::Mac;
+use weir_wire::{Content, Headers, checksum, ethernet, icmp, icmpv6, ipv4, ipv6};
+
+use crate::SlowPath;
+use crate::announce::Standing;
+use crate::port::Link;
+
+impl SlowPath {
+    /// Deals with an ICMP or ICMPv6 message that is no error.
+    pub(crate) fn handle_icmp(
+        &mut self,
+        link: Link,
+        frame: &[u8],
+        headers: &Headers,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        if headers.content != Content::Icmp {
+            return Err(DropReason::IcmpIgnored);
+        }
+        let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
+        if !headers.is_ipv6() && !ipv4::checksum_is_right(frame, l3, l4) {
+            return Err(DropReason::Ipv4ChecksumWrong);
+        }
+        if !checksum::l4_is_right(frame, headers) {
+            return Err(DropReason::IcmpChecksumWrong);
+        }
+        if headers.is_ipv6() {
+            self.handle_icmpv6(link, frame, headers, now)
+        } else {
+            self.handle_echo(link, frame, headers, now)
+        }
+    }
+
+    /// Answers an echo request whose checksum is right. Any address of ours is answered on any port (the weak host
+    /// model of RFC 1122 §3.3.4.2, as Linux has it): the frame was sent to our MAC address, so we are its way there.
+    pub(crate) fn handle_echo(
+        &mut self,
+        link: Link,
+        frame: &[u8],
+        headers: &Headers,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        if ethernet::destination(frame).is_none_or(Mac::is_group) {
+            return Err(DropReason::IcmpIgnored);
+        }
+        let (source, destination) = addresses(frame, headers).ok_or(DropReason::IcmpMalformed)?;
+        if !self.is_ours(destination) {
+            return Err(DropReason::AddressNotOurs);
+        }
+        if !is_one_host(source) || self.is_ours(source) {
+            return Err(DropReason::SourceInvalid);
+        }
+        let mut reply = frame.to_vec();
+        let is_request = if headers.is_ipv6() {
+            icmpv6::echo_reply_in_place(&mut reply, headers)
+        } else {
+            icmp::echo_reply_in_place(&mut reply, headers)
+        };
+        if !is_request || !self.rates.echo.allows(now) {
+            return Err(DropReason::IcmpIgnored);
+        }
+        self.outbox.transmit(link.port, reply);
+        Ok(())
+    }
+
+    /// Whether an address is answered for on some port.
+    pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
+        self.ports
+            .iter()
+            .any(|port| self.announcer.standing(port.id, address) == Standing::Ours)
+    }
+}
+
+/// Source and destination of the IP packet.
+fn addresses(frame: &[u8], headers: &Headers) -> Option<(IpAddr, IpAddr)> {
+    let l3 = usize::from(headers.l3);
+    if headers.is_ipv6() {
+        ipv6::addresses(frame, l3).map(|(from, to)| (IpAddr::V6(from), IpAddr::V6(to)))
+    } else {
+        ipv4::addresses(frame, l3).map(|(from, to)| (IpAddr::V4(from), IpAddr::V4(to)))
+    }
+}
+
+/// Whether a packet may come from this address.
+pub(crate) fn is_one_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => ipv4::is_answerable(address, address),
+        IpAddr::V6(address) => ipv6::is_answerable(address, address),
+    }
+}

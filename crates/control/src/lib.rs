@@ -6,7 +6,8 @@
 //! Does not know: threads, sockets, clocks, logs, DPDK.
 //!
 //! How it works: `slow_path.rs` sends each packet to the file that knows it: `arp.rs`, `discovery.rs`, `echo.rs`,
-//! `answer.rs`. `neighbour.rs` remembers neighbours and asks for them, `announce.rs` tells the link of our addresses.
+//! `answer.rs`. `neighbours.rs` and `neighbour.rs` remember neighbours and know when to ask, `announce.rs` knows when the
+//! link is to be told of our addresses, `solicit.rs` makes the frames for both.
 
 mod announce;
 mod answer;
@@ -14,6 +15,7 @@ mod arp;
 mod discovery;
 mod echo;
 mod neighbour;
+mod neighbours;
 mod outbox;
 mod port;
 mod rate_limit;
@@ -21,7 +23,7 @@ mod slow_path;
 mod solicit;
 mod view;
 
-pub use neighbour::Limits;
+pub use neighbours::Limits;
 pub use outbox::{Action, Event};
 pub use port::PortFacts;
 pub use slow_path::SlowPath;

@@ -48,6 +48,15 @@ impl PortFacts {
         ])
     }
 
+    /// This side of its link.
+    pub(crate) fn link(&self) -> Link {
+        Link {
+            port: self.id,
+            mac: self.mac,
+            link_local: self.link_local(),
+        }
+    }
+
     /// Whether an address is in a subnet of this port.
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|net| net.contains(&address))
@@ -67,4 +76,12 @@ impl PortFacts {
         let first = link_local.filter(|_| is_local);
         first.into_iter().chain(given).chain(link_local)
     }
+}
+
+/// A port's end of a link: what is needed to answer on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) port: PortId,
+    pub(crate) mac: Mac,
+    pub(crate) link_local: Ipv6Addr,
 }

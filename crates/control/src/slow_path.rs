@@ -1,43 +1,68 @@
-//! The slow path's front: takes in packets and time, sends each to the file that knows it.
+//! The slow path's front: takes in packets, time and configurations, and sends each to the file that knows it.
 //!
-//! Promises: each packet that ends here is counted once under one [`DropReason`]; what asks for an answer and gets
-//! one is not counted. Does not know: what ARP, neighbour discovery or ICMP say.
+//! Promises: each packet that ends here is counted once under one [`DropReason`]; one that asks for an answer and
+//! gets it is not counted. Does not know: what ARP, neighbour discovery or ICMP say.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_director::{DropReason, LocalAddresses, NextHopId, NextHops, PortId, PuntReason, Routes};
+use weir_director::{
+    AddressUse, DropReason, LocalAddresses, NextHopId, NextHops, PortId, PuntReason, RouteTarget,
+    Routes,
+};
+use weir_wire::ethernet::Mac;
+use weir_wire::{Content, Headers};
 
+use crate::announce::Announcer;
+use crate::answer::{Rates, Refusal};
+use crate::echo::is_one_host;
+use crate::neighbour::Held;
+use crate::neighbours::{Effect, Holding, Neighbours};
 use crate::outbox::{NextHopsAre, Outbox};
+use crate::port::Link;
 use crate::{Action, Event, Limits, NeighbourView, PortFacts, RouteView};
 
 /// Everything that the control thread decides about punted packets and neighbours.
 ///
 /// Used in turns: any number of [`Self::handle`], [`Self::tick`] and the like; then, if
-/// [`Self::take_changed_next_hops`] has some, publish them; then [`Self::take_action`] until there is none.
+/// [`Self::take_changed_next_hops`] has some, publish them; then [`Self::take_action`] until there is none. In this
+/// order a packet that waited for a neighbour meets workers that know it.
+#[derive(Debug)]
 pub struct SlowPath {
-    ports: Vec<PortFacts>,
-    limits: Limits,
+    pub(crate) ports: Vec<PortFacts>,
+    pub(crate) announcer: Announcer,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) rates: Rates,
+    pub(crate) outbox: Outbox,
+    routes: Arc<Routes>,
     drops: [u64; DropReason::COUNT],
-    outbox: Outbox,
 }
 
 impl SlowPath {
-    /// A slow path that knows its ports and begins to announce their own addresses.
+    /// A slow path that knows its ports and begins to announce their own addresses. It has no routes yet.
     pub fn new(ports: Vec<PortFacts>, limits: Limits, now: Instant) -> Self {
-        let _ = now;
-        Self {
-            ports,
-            limits,
-            drops: [0; DropReason::COUNT],
+        let mut slow_path = Self {
+            ports: Vec::new(),
+            announcer: Announcer::default(),
+            neighbours: Neighbours::new(limits),
+            rates: Rates::new(),
             outbox: Outbox::default(),
-        }
+            routes: Arc::default(),
+            drops: [0; DropReason::COUNT],
+        };
+        slow_path.set_addresses(ports, &LocalAddresses::default(), Arc::default(), now);
+        slow_path
     }
 
     /// From now on these are the addresses that are ours, and the routes. What is new is announced, what is gone is
     /// no longer answered; neighbours are kept. The ports' own addresses are those in `ports`; of `addresses` the
     /// VIPs and LIPs are taken.
+    ///
+    /// An own address belongs to its port; a LIP to the ports whose subnets hold it, for only there anyone can ask
+    /// for it; a VIP to every port: it need not be in any subnet of ours, clients and real servers may be on any
+    /// side, and IPVS on Linux answers for it everywhere (`arp_ignore` 0). A LIP that no subnet holds is treated
+    /// like a VIP.
     pub fn set_addresses(
         &mut self,
         ports: Vec<PortFacts>,
@@ -45,18 +70,25 @@ impl SlowPath {
         routes: Arc<Routes>,
         now: Instant,
     ) {
-        let _ = (addresses, routes, now);
         self.ports = ports;
+        self.routes = routes;
+        self.neighbours.touch();
+        let wanted = places(&self.ports, addresses);
+        self.announcer.set(&wanted, now);
+        self.tick(now);
     }
 
     /// How much is remembered from now on.
     pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.neighbours.set_limits(limits);
     }
 
-    /// Deals with a packet that was punted.
+    /// Deals with a packet that was punted, having come in by `port`; `frame` is whole, from its Ethernet header.
     pub fn handle(&mut self, reason: PuntReason, port: PortId, frame: &[u8], now: Instant) {
-        let _ = (reason, port, frame, now);
+        if let Err(reason) = self.decide(reason, port, frame, now) {
+            self.drops[reason.index()] += 1;
+        }
+        self.carry_out(now);
     }
 
     /// The number of a neighbour that a destination or a route needs: asked for now, and again and again until it is
@@ -67,41 +99,58 @@ impl SlowPath {
         address: IpAddr,
         now: Instant,
     ) -> Option<NextHopId> {
-        let _ = (port, address, now);
-        None
+        self.link(port)?;
+        let id = self.neighbours.pin(port, address, now);
+        self.carry_out(now);
+        id
     }
 
     /// Gives up the neighbours that [`Self::next_hop_for`] was asked for, but for these. Their numbers stay theirs
     /// as long as anything may refer to them.
     pub fn retain_pinned(&mut self, still_needed: &[NextHopId], now: Instant) {
-        let _ = (still_needed, now);
+        self.neighbours.retain_pinned(still_needed, now);
     }
 
     /// Does what is due: asks, asks again, gives up, confirms, announces. To be called when
     /// [`Self::next_deadline`] has come; more often does no harm.
     pub fn tick(&mut self, now: Instant) {
-        let _ = now;
+        let announcements = self.announcer.tick(now);
+        self.announce(&announcements);
+        self.neighbours.tick(now);
+        self.carry_out(now);
     }
 
     /// When there will next be something to do without a packet.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let deadlines = [
+            self.announcer.next_deadline(),
+            self.neighbours.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next hops to be published, if they have changed since they were last taken. Packets that waited for them
     /// come out of [`Self::take_action`] only after this was called.
     pub fn take_changed_next_hops(&mut self) -> Option<NextHops> {
-        None
+        if !self.neighbours.have_changed() {
+            return None;
+        }
+        self.neighbours.mark_published();
+        Some(self.next_hops())
     }
 
-    /// The next hops as they are.
+    /// The next hops as they are, rows by number.
     pub fn next_hops(&self) -> NextHops {
-        NextHops::default()
+        self.neighbours.next_hops(&self.ports)
     }
 
     /// The next thing to do with a frame.
     pub fn take_action(&mut self) -> Option<Action> {
-        self.outbox.take(NextHopsAre::Published)
+        self.outbox.take(if self.neighbours.have_changed() {
+            NextHopsAre::Changed
+        } else {
+            NextHopsAre::Published
+        })
     }
 
     /// The next thing worth telling. Those that nobody takes are forgotten beyond a bound.
@@ -116,12 +165,170 @@ impl SlowPath {
 
     /// All neighbours, by port and address.
     pub fn neighbours(&self, now: Instant) -> Vec<NeighbourView> {
-        let _ = now;
-        Vec::new()
+        self.neighbours.views(now)
     }
 
     /// All routes, the longest prefixes first.
     pub fn routes(&self) -> Vec<RouteView> {
-        Vec::new()
+        let view = |route: &weir_director::Route| match route.target {
+            RouteTarget::OnLink(port) => Some(RouteView {
+                prefix: route.prefix,
+                port,
+                via: None,
+                is_usable: true,
+            }),
+            RouteTarget::Gateway(id) => self.neighbours.find(id).map(|gateway| RouteView {
+                prefix: route.prefix,
+                port: gateway.port,
+                via: Some(gateway.address),
+                is_usable: gateway.mac().is_some(),
+            }),
+        };
+        self.routes.iter().filter_map(view).collect()
     }
+
+    /// This side of a port's link.
+    pub(crate) fn link(&self, port: PortId) -> Option<Link> {
+        self.ports
+            .iter()
+            .find(|facts| facts.id == port)
+            .map(PortFacts::link)
+    }
+
+    /// This side of all ports' links.
+    pub(crate) fn links(&self) -> Vec<Link> {
+        self.ports.iter().map(PortFacts::link).collect()
+    }
+
+    /// Whether it is a MAC address of one of our ports.
+    pub(crate) fn is_own_mac(&self, mac: Mac) -> bool {
+        self.ports.iter().any(|port| port.mac == mac)
+    }
+
+    /// Deals with a packet; why it ends here, unless it was answered, learned from, or waits.
+    fn decide(
+        &mut self,
+        reason: PuntReason,
+        port: PortId,
+        frame: &[u8],
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let headers = &Headers::parse(frame)?;
+        // No port has this number: it came in by none of ours.
+        let link = self.link(port).ok_or(DropReason::MacNotOurs)?;
+        let refusal = match reason {
+            PuntReason::Arp => return self.handle_arp(link, frame, headers, now),
+            PuntReason::Icmp => return self.handle_icmp(link, frame, headers, now),
+            PuntReason::NeighbourUnresolved(id) => return self.hold(id, port, frame, now),
+            PuntReason::NeighbourUnknown => return self.hold_for_sender(port, frame, headers, now),
+            PuntReason::NoService => Refusal::NoService,
+            PuntReason::NoConnection => Refusal::NoConnection,
+            PuntReason::NoDestination => Refusal::NoDestination,
+            PuntReason::TtlExceeded => Refusal::TtlExceeded,
+            PuntReason::TooBig { mtu } => Refusal::TooBig { mtu },
+        };
+        Err(self.refuse(refusal, link, frame, headers, now))
+    }
+
+    /// Keeps a packet until the way back to its sender is known.
+    fn hold_for_sender(
+        &mut self,
+        port: PortId,
+        frame: &[u8],
+        headers: &Headers,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let sender = headers.key.source().ip();
+        if headers.content == Content::Arp || !is_one_host(sender) || self.is_ours(sender) {
+            return Err(DropReason::SourceInvalid);
+        }
+        let on_link = match self.routes.find(sender).ok_or(DropReason::NoRoute)? {
+            RouteTarget::Gateway(id) => return self.hold(id, port, frame, now),
+            RouteTarget::OnLink(on_link) => on_link,
+        };
+        let held = Held {
+            port,
+            frame: frame.to_vec(),
+        };
+        let holding = self.neighbours.hold_for(on_link, sender, held, now)?;
+        self.process_unless_waiting(holding, now)
+    }
+
+    /// Keeps a packet until a next hop is known.
+    fn hold(
+        &mut self,
+        id: NextHopId,
+        port: PortId,
+        frame: &[u8],
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let held = Held {
+            port,
+            frame: frame.to_vec(),
+        };
+        let holding = self.neighbours.hold(id, held, now)?;
+        self.process_unless_waiting(holding, now)
+    }
+
+    fn process_unless_waiting(&mut self, holding: Holding, now: Instant) -> Result<(), DropReason> {
+        match holding {
+            Holding::Waits => {}
+            Holding::NeedNot(held) if self.rates.repeats.allows(now) => {
+                self.outbox.process(held.port, held.frame);
+            }
+            Holding::NeedNot(_) => return Err(DropReason::NeighbourQueueFull),
+        }
+        Ok(())
+    }
+
+    /// Does what the neighbours have asked for.
+    fn carry_out(&mut self, now: Instant) {
+        for effect in self.neighbours.take_effects() {
+            match effect {
+                Effect::Ask {
+                    port,
+                    address,
+                    unicast,
+                } => self.ask(port, address, unicast),
+                Effect::Release(held) => self.outbox.process(held.port, held.frame),
+                Effect::Abandon(held) => self.abandon(&held, now),
+                Effect::Tell(event) => self.outbox.tell(event),
+            }
+        }
+    }
+
+    /// Tells the sender of a packet that its next hop does not answer.
+    fn abandon(&mut self, held: &Held, now: Instant) {
+        self.drops[DropReason::NeighbourUnreachable.index()] += 1;
+        if let (Ok(headers), Some(link)) = (Headers::parse(&held.frame), self.link(held.port)) {
+            self.refuse(Refusal::Unreachable, link, &held.frame, &headers, now);
+        }
+    }
+}
+
+/// Which addresses belong on which ports: each port's own first, so that nothing else is sent before the port has an
+/// address to send it from.
+fn places(ports: &[PortFacts], addresses: &LocalAddresses) -> Vec<(PortId, IpAddr)> {
+    let mut places: Vec<(PortId, IpAddr)> = Vec::new();
+    for port in ports {
+        places.push((port.id, IpAddr::V6(port.link_local())));
+        places.extend(port.addresses.iter().map(|net| (port.id, net.addr())));
+    }
+    let mut shared: Vec<(IpAddr, AddressUse)> = addresses.iter().collect();
+    shared.sort_by_key(|(address, _)| *address);
+    for (address, address_use) in shared {
+        let is_held = ports.iter().any(|port| port.holds(address));
+        let is_local = match address_use {
+            AddressUse::Virtual => false,
+            AddressUse::Local => is_held,
+            AddressUse::Own => continue,
+        };
+        places.extend(
+            ports
+                .iter()
+                .filter(|port| !is_local || port.holds(address))
+                .map(|port| (port.id, address)),
+        );
+    }
+    places
 }
