@@ -18,18 +18,26 @@
 //! | `listener` | taking the socket, and who may speak on it |
 //! | `server` | the connected clients, each bounded in everything |
 //! | `client` | the other end |
-//! | `command` | what `weir status`, `weir reload` and the others do with it |
-//! | `table`, `people` | columns, and which of them each table has |
+//! | `show` | `weir status`, `weir services` and the other tables |
+//! | `people`, `table` | what a person sees of each table, in columns |
+//! | `command` | `weir reload`, `weir config save`, `weir stop`, and why a command fails |
 
+mod client;
+mod command;
 mod daemon;
 mod dispatch;
 mod label;
 mod listener;
 mod method;
+mod people;
 mod protocol;
 mod rows;
 mod server;
+mod show;
+mod table;
 
+pub use client::{Client, ClientError};
+pub use command::{Attempt, Failure, config_save, reload, stop};
 pub use daemon::{Applied, Candidate, Daemon, Difference, Refusal};
 pub use dispatch::{Answer, Dispatcher};
 pub use label::ServiceLabel;
@@ -40,6 +48,7 @@ pub use rows::{
     ServiceRow, StatusRow, WorkerRow,
 };
 pub use server::{Limits, Server};
+pub use show::{Format, Table, View, show};
 
 /// Where the admin socket is unless something else is said.
 pub const DEFAULT_SOCKET: &str = "/run/weir/admin.sock";

@@ -34,6 +34,9 @@ pub(crate) const INTERNAL_ERROR: i32 = -32603;
 /// The daemon does not do what was asked for.
 pub(crate) const REFUSED: i32 = -32000;
 
+/// Whoever connected may not speak here, or not now.
+pub(crate) const TURNED_AWAY: i32 = -32001;
+
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorObject {
@@ -131,7 +134,8 @@ pub(crate) struct Request<'a> {
 struct RequestObject<'a> {
     jsonrpc: String,
     method: String,
-    #[serde(borrow, default, deserialize_with = "present")]
+    /// Null is taken for none.
+    #[serde(borrow, default)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,

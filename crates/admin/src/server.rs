@@ -152,7 +152,7 @@ impl<D: Daemon> Clients<D> {
 
 /// Says one sentence if the socket takes it at once, as a fresh one does.
 fn turn_away(stream: &UnixStream, sentence: &str) {
-    let error = ErrorObject::new(protocol::REFUSED, sentence);
+    let error = ErrorObject::new(protocol::TURNED_AWAY, sentence);
     let line = protocol::answer(None, &Err(error)) + "\n";
     let _ = stream.try_write(line.as_bytes());
 }

@@ -1,0 +1,333 @@
+//! The command line: what may be written after `weir`, and the words that explain it.
+//!
+//! Promises: wrong usage exits with code 2 and says what would be right; `--help` exits with 0. There is no
+//! subcommand here that does not work.
+//! Does not know: what any of it does.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use weir_admin::{Attempt, DEFAULT_SOCKET, Format, ServiceLabel, Table, View};
+
+/// Wrong usage.
+const EXIT_USAGE: i32 = 2;
+/// How often `--watch` prints again.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+const READY_MADE: &str = "configs/fullnat-two-arm.ron";
+
+/// What `weir` says when it is started with nothing to do.
+const FIRST_STEPS: &str = "\
+weir, a layer-4 load balancer on DPDK. It needs to be told what to do; to try it:
+
+  cargo xtask demo                              see it serve real clients, in a network of its own
+  weir check --config configs/fullnat-two-arm.ron   see whether a configuration is right
+  weir run --config configs/fullnat-two-arm.ron     run it (first put your interfaces and addresses into the file)
+  weir status                                   ask the running weir how it is
+
+`weir --help` lists all commands, `weir help COMMAND` explains one.
+";
+
+/// A layer-4 load balancer that owns its NICs through DPDK. The same binary is the daemon (`weir run`) and the client
+/// that asks it, over its admin socket.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir",
+    version,
+    arg_required_else_help = false,
+    after_help = "Exit codes: 0 done, 1 refused or invalid, 2 wrong usage, 3 the daemon cannot be reached."
+)]
+pub(crate) struct Arguments {
+    /// The daemon's admin socket [default: /run/weir/admin.sock, for `run` that of the configuration]
+    #[arg(long, global = true, value_name = "PATH", env = "WEIR_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Those of this process. Does not return if they are wrong, or if they ask for help or the version.
+    pub(crate) fn of_this_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| explain(error))
+    }
+
+    /// The socket that a client connects to.
+    pub(crate) fn client_socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))
+    }
+}
+
+fn explain(mut error: clap::Error) -> ! {
+    match error.kind() {
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{FIRST_STEPS}");
+            process::exit(EXIT_USAGE)
+        }
+        ErrorKind::MissingRequiredArgument => {
+            let tip = format!("{READY_MADE} is a configuration to start from");
+            error.insert(
+                ContextKind::Suggested,
+                ContextValue::StyledStrs(vec![tip.into()]),
+            );
+            error.exit()
+        }
+        _ => error.exit(),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon in the foreground, logging to standard error
+    ///
+    /// SIGTERM and SIGINT end it in order, SIGHUP reloads its file. It needs root, or the rights to the devices,
+    /// memory and CPUs that its configuration names.
+    Run(Run),
+    /// Say whether a configuration is right, without a daemon
+    ///
+    /// Every error stands on a line of its own, `FILE:LINE:COLUMN: what is wrong; what would be right`, and the exit
+    /// code is 1. If there is none, one line says what the configuration would take.
+    Check(Check),
+    /// Make the running state that of a file, all or nothing
+    ///
+    /// Prints what changes. Connections that exist go on, those to destinations that are removed too. Services that
+    /// were made by other means and are not in the file go.
+    Reload(Reload),
+    /// The running configuration
+    #[command(subcommand)]
+    Config(Config),
+    #[command(flatten)]
+    Show(Show),
+    /// End the daemon in order; returns when it has ended
+    Stop,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration; `weir check` reads it too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// How log lines are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One object per line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// The configuration; left out: the file that the daemon was started with, as it is now
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only print what would change; exit code 0 if the file is valid
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Reload {
+    /// Whether it is meant.
+    pub(crate) fn attempt(&self) -> Attempt {
+        match self.dry_run {
+            true => Attempt::DryRun,
+            false => Attempt::Apply,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Write the running configuration as RON, as `weir run` and `weir reload` read it
+    Save(Save),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Save {
+    /// Where to; left out: standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Show {
+    /// The daemon at a glance, and what an operator should look at
+    Status(Form),
+    /// NIC ports: link, counters, and how flows find their worker on each and why
+    Ports(Form),
+    /// Services and their destinations
+    Services(Form),
+    /// Living connections
+    Connections(Connections),
+    /// Next hops and their MAC addresses
+    Neighbours(Form),
+    /// Routes
+    Routes(Form),
+    /// Packets dropped, by reason, and what each reason means
+    Drops(Form),
+    /// Workers: CPU, load, packets handed over to each other
+    Workers(Form),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Form {
+    /// One array of objects on one line, for programs
+    #[arg(long)]
+    json: bool,
+    /// Print it again every second until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Connections {
+    #[command(flatten)]
+    form: Form,
+    /// Only those of this service, as in tcp/192.0.2.100:80
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<ServiceLabel>,
+    /// Only those of this client address, from whatever L4 port
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<IpAddr>,
+}
+
+impl Show {
+    /// What is to be shown, and how.
+    pub(crate) fn view(&self) -> View {
+        match *self {
+            Self::Status(form) => form.view(Table::Status),
+            Self::Ports(form) => form.view(Table::Ports),
+            Self::Services(form) => form.view(Table::Services),
+            Self::Connections(Connections {
+                form,
+                service,
+                client,
+            }) => form.view(Table::Connections { service, client }),
+            Self::Neighbours(form) => form.view(Table::Neighbours),
+            Self::Routes(form) => form.view(Table::Routes),
+            Self::Drops(form) => form.view(Table::Drops),
+            Self::Workers(form) => form.view(Table::Workers),
+        }
+    }
+}
+
+impl Form {
+    fn view(self, table: Table) -> View {
+        View {
+            table,
+            format: match self.json {
+                true => Format::Json,
+                false => Format::People,
+            },
+            every: self.watch.then_some(WATCH_PAUSE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn read(line: &str) -> Arguments {
+        Arguments::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    fn refusal(line: &str) -> clap::Error {
+        Arguments::try_parse_from(line.split(' ')).unwrap_err()
+    }
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        for line in [
+            "weir run --config a.ron",
+            "weir run --config a.ron --log-format json --socket /tmp/a.sock",
+            "weir check --config a.ron",
+            "weir reload",
+            "weir reload --config a.ron --dry-run",
+            "weir config save",
+            "weir config save --output a.ron",
+            "weir status --json",
+            "weir ports",
+            "weir services --watch",
+            "weir connections --json --service tcp/192.0.2.100:80 --client 198.51.100.7",
+            "weir neighbours",
+            "weir routes",
+            "weir drops --json --watch",
+            "weir workers --json --socket /tmp/a.sock",
+            "weir --socket /tmp/a.sock stop",
+        ] {
+            read(line);
+        }
+    }
+
+    #[test]
+    fn wrong_usage_has_exit_code_2() {
+        for line in [
+            "weir",
+            "weir run",
+            "weir check",
+            "weir config",
+            "weir balance",
+            "weir status --yaml",
+            "weir run --config a.ron --log-format xml",
+            "weir connections --service 192.0.2.100:80",
+            "weir connections --client www",
+        ] {
+            assert_eq!(refusal(line).exit_code(), EXIT_USAGE, "{line}");
+        }
+        assert_eq!(refusal("weir --help").exit_code(), 0);
+        assert_eq!(refusal("weir --version").exit_code(), 0);
+    }
+
+    #[test]
+    fn nothing_at_all_is_told_from_other_wrong_usage() {
+        assert_eq!(refusal("weir").kind(), ErrorKind::MissingSubcommand);
+        assert_eq!(
+            refusal("weir run").kind(),
+            ErrorKind::MissingRequiredArgument
+        );
+    }
+
+    #[test]
+    fn the_socket_may_stand_before_and_behind_the_command() {
+        for line in [
+            "weir --socket /tmp/a.sock stop",
+            "weir stop --socket /tmp/a.sock",
+        ] {
+            assert_eq!(read(line).client_socket(), Path::new("/tmp/a.sock"));
+        }
+    }
+
+    #[test]
+    fn a_table_is_shown_as_asked() {
+        let Command::Show(show) = read("weir drops --json --watch").command else {
+            panic!("drops is a table");
+        };
+        let view = View {
+            table: Table::Drops,
+            format: Format::Json,
+            every: Some(WATCH_PAUSE),
+        };
+        assert_eq!(show.view(), view);
+    }
+}
