@@ -12,7 +12,8 @@ use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-use crate::topology::{Family, Topology};
+use crate::address::Family;
+use crate::topology::Topology;
 
 /// One service, in FULLNAT.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@
 //! Does not know: weir's own crates, DPDK or its headers. It reads and writes only what `weir`'s users see, and so
 //! it builds before any of that is installed.
 
+pub mod address;
 pub mod capture;
 pub mod checksum;
 pub mod client;

@@ -2,9 +2,10 @@
 //! each hop sees the addresses it should.
 
 use anyhow::{Context, Result};
+use weir_lab::address::Family;
 use weir_lab::config::{Protocol, Service};
 use weir_lab::hop::Hop;
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Capture, Rig, checksum, client, server};
 
 fn rig(arms: Arms, client_side: ClientSide) -> Result<Rig> {

@@ -2,9 +2,10 @@
 //! IP versions, and through a router.
 
 use anyhow::{Context, Result};
+use weir_lab::address::Family;
 use weir_lab::config::{Protocol, Service};
 use weir_lab::peer::Answer;
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, client, command, server};
 
 #[test]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
+use weir_lab::address::Family;
 use weir_lab::client::{self, Download};
 use weir_lab::config::{self, Protocol, Service};
 use weir_lab::director::{self, Director};
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, command, server, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);

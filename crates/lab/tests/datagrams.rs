@@ -1,8 +1,9 @@
 //! UDP through weir: every datagram is answered, whole, and the real servers share the work.
 
 use anyhow::Result;
+use weir_lab::address::Family;
 use weir_lab::config::{Protocol, Service};
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, client, server};
 
 const REQUESTS: u16 = 1000;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use etherparse::PacketBuilder;
 use serde_json::Value;
+use weir_lab::address::Family;
 use weir_lab::config::{self, Protocol, Service};
 use weir_lab::director;
 use weir_lab::inject::inject;
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, client, command, server, wait};
 
 /// More than one LIP has L4 ports for one destination.
@@ -105,7 +106,7 @@ fn all_local_ports_taken_is_a_drop_with_a_name() -> Result<()> {
 
 #[test]
 #[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
-fn an_upload_s_tuple_opens_again_without_a_retry() -> Result<()> {
+fn an_uploads_flow_key_opens_again_without_a_retry() -> Result<()> {
     let mut rig = rig()?;
     let topology = &rig.topology;
     let router = topology.router.as_ref().context("this lab has a router")?;

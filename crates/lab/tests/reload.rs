@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use weir_lab::address::Family;
 use weir_lab::client::{self, Download, Flow, Iperf};
 use weir_lab::config::{self, Protocol, Service};
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, server};
 
 const LEN: usize = 30_000_000;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use etherparse::PacketBuilder;
+use weir_lab::address::Family;
 use weir_lab::client::{self, Download};
 use weir_lab::config::{Protocol, Service};
 use weir_lab::inject::inject;
-use weir_lab::topology::{Arms, ClientSide, Family, Host, Topology};
+use weir_lab::topology::{Arms, ClientSide, Host, Topology};
 use weir_lab::{Rig, server, wait};
 
 const N_RANDOM: usize = 10_000;

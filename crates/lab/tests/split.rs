@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use weir_lab::address::Family;
 use weir_lab::config::{Protocol, Service};
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, client, server};
 
 const REQUESTS: usize = 5000;

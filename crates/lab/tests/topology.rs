@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use weir_lab::address::Family;
 use weir_lab::client::{self, Flow, Iperf};
 use weir_lab::hop::Hop;
 use weir_lab::inject::inject;
 use weir_lab::server;
-use weir_lab::topology::{Arms, ClientSide, Family};
+use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Capture, Rig, checksum, wait};
 
 fn rig(arms: Arms, client_side: ClientSide) -> Result<Rig> {

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use weir_lab::address::Family;
 use weir_lab::hop::Hop;
 use weir_lab::peer::Answer;
-use weir_lab::topology::{Arms, ClientSide, Family, Topology};
+use weir_lab::topology::{Arms, ClientSide, Topology};
 use weir_lab::{Capture, Lab, Rig, checksum, client, config, server};
 
 use crate::build::{self, Profile};

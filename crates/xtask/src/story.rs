@@ -8,10 +8,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use weir_lab::address::Family;
 use weir_lab::config::{Protocol, Service};
 use weir_lab::director::socket_path;
 use weir_lab::server::{self, PeerProgram};
-use weir_lab::topology::{Family, Topology};
+use weir_lab::topology::Topology;
 
 /// The name of the lab that `cargo xtask demo --keep` leaves up.
 pub(crate) const DEMO: &str = "demo";
