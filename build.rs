@@ -6,7 +6,10 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for argument in std::env::var("DEP_DPDK_LINK_ARGUMENTS").unwrap_or_default().split_whitespace() {
+    for argument in std::env::var("DEP_DPDK_LINK_ARGUMENTS")
+        .unwrap_or_default()
+        .split_whitespace()
+    {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
 }

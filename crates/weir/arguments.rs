@@ -23,10 +23,14 @@ const READY_MADE: &str = "configs/fullnat-two-arm.ron";
 const FIRST_STEPS: &str = "\
 weir, a layer-4 load balancer on DPDK. It needs to be told what to do; to try it:
 
-  cargo xtask demo                              see it serve real clients, in a network of its own
-  weir check --config configs/fullnat-two-arm.ron   see whether a configuration is right
-  weir run --config configs/fullnat-two-arm.ron     run it (first put your interfaces and addresses into the file)
-  weir status                                   ask the running weir how it is
+  cargo xtask demo
+      see it serve real clients, in a network of its own
+  weir check --config configs/fullnat-two-arm.ron
+      see whether a configuration is right
+  weir run --config configs/fullnat-two-arm.ron
+      run it, once your own interfaces and addresses are in the file
+  weir status
+      ask the running weir how it is
 
 `weir --help` lists all commands, `weir help COMMAND` explains one.
 ";
@@ -62,7 +66,7 @@ impl Arguments {
 
 fn explain(mut error: clap::Error) -> ! {
     match error.kind() {
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::MissingSubcommand => {
             eprint!("{FIRST_STEPS}");
             process::exit(EXIT_USAGE)
         }
@@ -306,6 +310,19 @@ mod tests {
             refusal("weir run").kind(),
             ErrorKind::MissingRequiredArgument
         );
+    }
+
+    #[test]
+    fn the_first_steps_are_commands_that_there_are() {
+        let commands = FIRST_STEPS
+            .lines()
+            .filter_map(|line| line.strip_prefix("  weir "));
+        let mut n_commands = 0;
+        for command in commands {
+            read(&format!("weir {command}"));
+            n_commands += 1;
+        }
+        assert_eq!(n_commands, 3);
     }
 
     #[test]

@@ -4,11 +4,11 @@
 //! starve nobody. The receiver's bell rings when something is put into an empty ring.
 //! Does not know: what the frames are for; each carries a label of type `L`.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use rustix::event::{EventfdFlags, eventfd};
 
 /// A frame on its way, with what it is for.
 #[derive(Debug)]
@@ -26,40 +26,26 @@ impl<L> Frame<L> {
     }
 }
 
-/// Wakes the thread that waits for it: an eventfd that becomes readable.
+/// Wakes the thread that listens: a datagram of one byte on a socket pair. (An eventfd would do, but waiting for one
+/// in an async runtime takes unsafe code.)
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<OwnedFd>);
+pub struct Bell(Arc<UnixDatagram>);
 
 impl Bell {
-    /// A silent bell; the error is the system's when it is out of descriptors.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self(Arc::new(eventfd(
-            0,
-            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
-        )?)))
+    /// A bell, and the socket on which its rings arrive, which does not block.
+    ///
+    /// Errors: the system's, when it is out of descriptors.
+    pub fn new() -> io::Result<(Self, UnixDatagram)> {
+        let (bell, listener) = UnixDatagram::pair()?;
+        bell.set_nonblocking(true)?;
+        listener.set_nonblocking(true)?;
+        Ok((Self(Arc::new(bell)), listener))
     }
 
-    /// Makes it readable.
+    /// Wakes whoever listens.
     pub fn ring(&self) {
-        // A counter that is full is readable already; nothing else can go wrong.
-        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
-    }
-
-    /// Makes it silent again.
-    pub fn hush(&self) {
-        let _ = rustix::io::read(&*self.0, &mut [0u8; 8]);
-    }
-}
-
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Bell {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        // A listener with a full buffer has enough to wake up for; one that is gone needs nothing.
+        let _ = self.0.send(&[0]);
     }
 }
 
@@ -151,16 +137,6 @@ impl<L> FrameReceiver<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::event::{PollFd, PollFlags, poll};
-
-    fn rings(bell: &Bell) -> bool {
-        let nothing = rustix::time::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&nothing)).unwrap() == 1
-    }
-
     #[test]
     fn the_stock_bounds_the_ring_and_comes_back() {
         let (sender, receiver) = frame_ring::<u8>(2, 64, None);
@@ -186,13 +162,13 @@ mod tests {
 
     #[test]
     fn the_bell_rings_for_the_first_frame() {
-        let bell = Bell::new().unwrap();
-        let (sender, _receiver) = frame_ring::<()>(4, 4, Some(bell.clone()));
-        assert!(!rings(&bell));
+        let (bell, listener) = Bell::new().unwrap();
+        let (sender, _receiver) = frame_ring::<()>(4, 4, Some(bell));
+        let rings = || listener.recv(&mut [0]).is_ok();
+        assert!(!rings());
         sender.send((), b"1");
-        assert!(rings(&bell));
-        bell.hush();
+        assert!(rings());
         sender.send((), b"2");
-        assert!(!rings(&bell), "whoever was woken empties the ring");
+        assert!(!rings(), "whoever was woken empties the ring");
     }
 }

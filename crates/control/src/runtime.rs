@@ -1,0 +1,124 @@
+//! The slow path's place among the threads: between the workers' rings and the snapshots they run.
+//!
+//! Promises: a turn takes a bounded number of frames and never waits. New next hops are published before the packets
+//! that waited for them go back to a worker.
+//! Does not know: what a frame means ([`SlowPath`]), where configurations come from.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use weir_director::{Generation, NextHops, Snapshot};
+use weir_worker::{FrameReceiver, FrameSender, Order, Publisher, Punt};
+
+use crate::{Action, SlowPath};
+
+/// Frames taken from each worker in one turn, at most.
+const PUNTS_A_TURN: usize = 256;
+
+/// The slow path, its rings, and the snapshot that runs.
+pub struct Control {
+    /// What it decides by.
+    pub slow_path: SlowPath,
+    publisher: Publisher,
+    /// The snapshot published last, to be changed in parts.
+    current: Snapshot,
+    punts: Vec<FrameReceiver<Punt>>,
+    orders: Vec<FrameSender<Order>>,
+    next_worker: usize,
+    n_lost: u64,
+}
+
+impl Control {
+    /// For workers that start with `first`; `punts[i]` and `orders[i]` are those of worker *i*.
+    pub fn new(
+        slow_path: SlowPath,
+        publisher: Publisher,
+        first: Snapshot,
+        punts: Vec<FrameReceiver<Punt>>,
+        orders: Vec<FrameSender<Order>>,
+    ) -> Self {
+        Self {
+            slow_path,
+            publisher,
+            current: first,
+            punts,
+            orders,
+            next_worker: 0,
+            n_lost: 0,
+        }
+    }
+
+    /// Takes what was punted, does what is due, publishes next hops that have changed, and sends what is to be sent.
+    pub fn turn(&mut self, now: Instant) {
+        for punts in &self.punts {
+            for _ in 0..PUNTS_A_TURN {
+                let slow_path = &mut self.slow_path;
+                let taken = punts.receive(|frame| {
+                    slow_path.handle(frame.label.reason, frame.label.port, frame.bytes(), now);
+                });
+                if taken.is_none() {
+                    break;
+                }
+            }
+        }
+        self.slow_path.tick(now);
+        if let Some(next_hops) = self.slow_path.take_changed_next_hops() {
+            self.publish_next_hops(next_hops);
+        }
+        while let Some(action) = self.slow_path.take_action() {
+            let (order, frame) = match action {
+                Action::Transmit { port, frame } => (Order::Transmit(port), frame),
+                Action::Process { port, frame } => (Order::Process(port), frame),
+            };
+            self.order(order, &frame);
+        }
+        self.publisher.reap();
+    }
+
+    /// Gives an order to the next worker in turn whose ring takes it.
+    fn order(&mut self, order: Order, frame: &[u8]) {
+        let n_workers = self.orders.len();
+        let given = (0..n_workers)
+            .map(|step| (self.next_worker + step) % n_workers)
+            .find(|worker| self.orders[*worker].send(order, frame));
+        match given {
+            Some(worker) => self.next_worker = (worker + 1) % n_workers,
+            None => self.n_lost += 1,
+        }
+    }
+
+    fn publish_next_hops(&mut self, next_hops: NextHops) {
+        self.current.next_hops = Arc::new(next_hops);
+        self.publish();
+    }
+
+    /// Publishes what `change` makes of the current snapshot, with the slow path's next hops, under a new number.
+    pub fn publish_changed(&mut self, change: impl FnOnce(&mut Snapshot)) -> Generation {
+        change(&mut self.current);
+        if let Some(next_hops) = self.slow_path.take_changed_next_hops() {
+            self.current.next_hops = Arc::new(next_hops);
+        }
+        self.publish()
+    }
+
+    fn publish(&mut self) -> Generation {
+        self.current.generation = Generation(self.current.generation.0 + 1);
+        self.publisher.publish(Arc::new(self.current.clone()));
+        self.current.generation
+    }
+
+    /// The snapshot published last.
+    pub fn current(&self) -> &Snapshot {
+        &self.current
+    }
+
+    /// Whether every worker runs the snapshot published last.
+    pub fn is_adopted(&self) -> bool {
+        self.publisher.is_adopted()
+    }
+
+    /// Frames that no worker's ring took.
+    pub fn n_lost(&self) -> u64 {
+        self.n_lost
+    }
+}

@@ -1,0 +1,503 @@
+//! What the admin socket asks of the appliance, answered.
+//!
+//! Promises: a question reads what is published and disturbs no worker; a configuration is applied all or nothing.
+//! Does not know: JSON, sockets, tables.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use weir_admin::{
+    Applied, Candidate, ConnectionPage, ConnectionRow, Daemon, DestinationRow, Difference, DropRow,
+    NeighbourRow, PortRow, Refusal, RouteRow, ServiceLabel, ServiceRow, StatusRow, WorkerRow,
+};
+use weir_config::{Change, Config, compile};
+use weir_director::{ConnectionView, DestinationId, DropReason, Load};
+use weir_worker::{Counters, DestinationCounters};
+
+use crate::appliance::Appliance;
+use crate::ports;
+use crate::way::Way;
+
+/// How long a worker may take to fill a page of connections, or to adopt a snapshot.
+const WORKER_PATIENCE: Duration = Duration::from_secs(2);
+const POLL_EVERY: Duration = Duration::from_millis(1);
+
+/// The appliance as the admin socket sees it.
+pub struct Running {
+    appliance: Rc<RefCell<Appliance>>,
+    config: RefCell<Config>,
+    file: PathBuf,
+    began: Instant,
+    busy: RefCell<Vec<Busy>>,
+    /// Only one page of connections is filled at a time.
+    listing: Mutex<()>,
+}
+
+/// How busy a worker was in the second that ended last.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    busy_ns: u64,
+    elapsed_ns: u64,
+    percent: f64,
+}
+
+impl Running {
+    /// The appliance that was started with `config` from `file`.
+    pub fn new(appliance: Rc<RefCell<Appliance>>, config: Config, file: PathBuf) -> Self {
+        let busy = vec![Busy::default(); config.runtime.workers.len()];
+        Self {
+            appliance,
+            config: RefCell::new(config),
+            file,
+            began: Instant::now(),
+            busy: RefCell::new(busy),
+            listing: Mutex::new(()),
+        }
+    }
+
+    /// Measures how busy the workers were since it was called last; to be called every second.
+    pub fn measure_busy(&self) {
+        let appliance = self.appliance.borrow();
+        for (busy, published) in self
+            .busy
+            .borrow_mut()
+            .iter_mut()
+            .zip(appliance.published.iter())
+        {
+            let Counters {
+                busy_ns,
+                elapsed_ns,
+                ..
+            } = published.counters();
+            let elapsed = elapsed_ns.saturating_sub(busy.elapsed_ns).max(1);
+            let share = busy_ns.saturating_sub(busy.busy_ns) as f64 / elapsed as f64;
+            *busy = Busy {
+                busy_ns,
+                elapsed_ns,
+                percent: (share * 1000.0).round().min(1000.0) / 10.0,
+            };
+        }
+    }
+
+    /// Whether a worker's thread has ended.
+    pub fn has_lost_a_worker(&self) -> bool {
+        self.appliance.borrow().has_lost_a_worker()
+    }
+
+    /// Reads the candidate and finds what it would change.
+    async fn read(&self, candidate: Candidate) -> Result<(Config, Vec<Change>), Refusal> {
+        let file = self.file.clone();
+        let parsed = tokio::task::spawn_blocking(move || {
+            let (text, name) = match candidate {
+                Candidate::Text { text, file_name } => (text, file_name),
+                Candidate::OwnFile => (read_file(&file)?, file.display().to_string()),
+            };
+            Config::parse(&text, &name, &allowed_cpus()).map_err(Refusal::from)
+        });
+        let config = parsed.await.map_err(|_| {
+            Refusal::new("the configuration could not be read; this is a bug in weir")
+        })??;
+        let changes = weir_config::diff(&self.config.borrow(), &config);
+        Ok((config, changes))
+    }
+
+    /// Publishes `config`; on failure everything stays as it is.
+    fn publish(&self, config: &Config) -> Result<u64, Refusal> {
+        let mut appliance = self.appliance.borrow_mut();
+        let Appliance {
+            control,
+            numbers,
+            ports,
+            published,
+            ..
+        } = &mut *appliance;
+        let load = |id| load_of(published, id);
+        let now = Instant::now();
+        let mut way = Way::new(&mut control.slow_path, now);
+        let compiled = numbers
+            .compile(config, &mut way, load)
+            .map_err(|error| Refusal::new(error.to_string()))?;
+        let needed = std::mem::take(&mut way.needed);
+        for (open, port) in ports.iter_mut().zip(&config.ports) {
+            open.facts.addresses.clone_from(&port.addresses);
+        }
+        let facts = ports.iter().map(|port| port.facts.clone()).collect();
+        control.slow_path.set_addresses(
+            facts,
+            &compiled.addresses,
+            Arc::clone(&compiled.routes),
+            now,
+        );
+        control.slow_path.retain_pinned(&needed, now);
+        let generation = control.publish_changed(|snapshot| {
+            snapshot.services = compiled.services;
+            snapshot.routes = compiled.routes;
+            snapshot.addresses = compiled.addresses;
+            snapshot.counted = compiled.counted;
+            snapshot.settings = compiled.settings;
+        });
+        Ok(generation.0)
+    }
+
+    /// Waits until every worker runs what was published last.
+    async fn wait_until_adopted(&self) {
+        let deadline = Instant::now() + WORKER_PATIENCE;
+        while !self.appliance.borrow().control.is_adopted() && Instant::now() < deadline {
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    fn destination_row(
+        &self,
+        key: &weir_director::ServiceKey,
+        service: &weir_config::Service,
+        destination: &weir_config::Destination,
+    ) -> (DestinationRow, u64) {
+        let appliance = self.appliance.borrow();
+        let id = appliance.numbers.destination(key, destination.address);
+        let mut sum = DestinationCounters::default();
+        for published in appliance.published.iter() {
+            let one = id.map_or(DestinationCounters::default(), |id| {
+                published.destination(id)
+            });
+            sum.connections += one.connections;
+            sum.inbound_packets += one.inbound_packets;
+            sum.inbound_bytes += one.inbound_bytes;
+            sum.outbound_packets += one.outbound_packets;
+            sum.outbound_bytes += one.outbound_bytes;
+            sum.local_ports_exhausted += one.local_ports_exhausted;
+            sum.load.active += one.load.active;
+            sum.load.inactive += one.load.inactive;
+        }
+        let row = DestinationRow {
+            address: destination.address,
+            weight: u32::from(destination.weight),
+            method: method_name(&service.method).to_owned(),
+            active: sum.load.active,
+            inactive: sum.load.inactive,
+            connections: sum.connections,
+            inbound_packets: sum.inbound_packets,
+            inbound_bytes: sum.inbound_bytes,
+            outbound_packets: sum.outbound_packets,
+            outbound_bytes: sum.outbound_bytes,
+        };
+        (row, sum.local_ports_exhausted)
+    }
+
+    fn port_name(&self, id: weir_director::PortId) -> String {
+        let appliance = self.appliance.borrow();
+        appliance
+            .ports
+            .get(usize::from(id.0))
+            .map_or_else(String::new, |port| port.facts.name.clone())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let appliance = self.appliance.borrow();
+        let silent = appliance.control.slow_path.neighbours(Instant::now());
+        silent
+            .into_iter()
+            .filter(|neighbour| neighbour.state == "failed")
+            .map(|neighbour| {
+                format!(
+                    "{} does not answer ARP or neighbour discovery",
+                    neighbour.address
+                )
+            })
+            .collect()
+    }
+}
+
+impl Daemon for Running {
+    async fn status(&self) -> Result<StatusRow, Refusal> {
+        let warnings = self.warnings();
+        let appliance = self.appliance.borrow();
+        let config = self.config.borrow();
+        let counters: Vec<_> = appliance
+            .published
+            .iter()
+            .map(|published| published.counters())
+            .collect();
+        Ok(StatusRow {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.began.elapsed().as_secs(),
+            pid: std::process::id(),
+            generation: appliance.control.current().generation.0,
+            config_file: self.file.display().to_string(),
+            workers: config.runtime.workers.len() as u32,
+            ports: config.ports.len() as u32,
+            services: config.services.len() as u32,
+            destinations: config
+                .services
+                .iter()
+                .map(|service| service.destinations.len() as u32)
+                .sum(),
+            connections: counters.iter().map(|counters| counters.connections).sum(),
+            capacity: counters.iter().map(|counters| counters.capacity).sum(),
+            memory_mib: appliance.memory_mib,
+            warnings,
+        })
+    }
+
+    async fn ports(&self) -> Result<Vec<PortRow>, Refusal> {
+        let appliance = self.appliance.borrow();
+        let n_workers = appliance.published.len();
+        appliance
+            .ports
+            .iter()
+            .map(|open| port_row(open, n_workers).map_err(|error| Refusal::new(error.to_string())))
+            .collect()
+    }
+
+    async fn services(&self) -> Result<Vec<ServiceRow>, Refusal> {
+        let config = self.config.borrow();
+        let rows = config.services.iter().map(|service| {
+            let key = compile::key(service);
+            let (destinations, exhausted): (Vec<_>, Vec<u64>) = service
+                .destinations
+                .iter()
+                .map(|destination| self.destination_row(&key, service, destination))
+                .unzip();
+            ServiceRow {
+                service: ServiceLabel {
+                    protocol: service.protocol,
+                    vip: service.vip,
+                },
+                scheduler: service.scheduler.to_string(),
+                persistent: None,
+                method: method_name(&service.method).to_owned(),
+                local_ports_exhausted: exhausted.iter().sum(),
+                destinations,
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    async fn connections(&self, cursor: u64, limit: usize) -> Result<ConnectionPage, Refusal> {
+        let _turn = self.listing.lock().await;
+        let worker = (cursor >> 32) as usize;
+        let listings = self.appliance.borrow().listings.clone();
+        let Some(listing) = listings.get(worker) else {
+            return Ok(ConnectionPage {
+                connections: Vec::new(),
+                next: None,
+            });
+        };
+        listing.ask(cursor as u32, limit);
+        let deadline = Instant::now() + WORKER_PATIENCE;
+        let page = loop {
+            if let Some(page) = listing.take() {
+                break page;
+            }
+            if Instant::now() > deadline {
+                return Err(Refusal::new(format!(
+                    "worker {worker} does not answer; see `weir workers`"
+                )));
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        };
+        let next = match page.next {
+            Some(place) => Some((worker as u64) << 32 | u64::from(place)),
+            None if worker + 1 < listings.len() => Some((worker as u64 + 1) << 32),
+            None => None,
+        };
+        let connections = page
+            .rows
+            .iter()
+            .map(|view| connection_row(view, worker))
+            .collect();
+        Ok(ConnectionPage { connections, next })
+    }
+
+    async fn neighbours(&self) -> Result<Vec<NeighbourRow>, Refusal> {
+        let neighbours = self
+            .appliance
+            .borrow()
+            .control
+            .slow_path
+            .neighbours(Instant::now());
+        let rows = neighbours.into_iter().map(|neighbour| NeighbourRow {
+            address: neighbour.address,
+            mac: neighbour.mac.map(|mac| mac.to_string()),
+            port: self.port_name(neighbour.port),
+            state: neighbour.state.to_owned(),
+            confirmed_s: neighbour.mac.map(|_| neighbour.age_s),
+        });
+        Ok(rows.collect())
+    }
+
+    async fn routes(&self) -> Result<Vec<RouteRow>, Refusal> {
+        let routes = self.appliance.borrow().control.slow_path.routes();
+        let rows = routes.into_iter().map(|route| RouteRow {
+            to: route.prefix.to_string(),
+            via: route.via,
+            port: self.port_name(route.port),
+            origin: if route.via.is_some() {
+                "static"
+            } else {
+                "connected"
+            }
+            .to_owned(),
+        });
+        Ok(rows.collect())
+    }
+
+    async fn drops(&self) -> Result<Vec<DropRow>, Refusal> {
+        let appliance = self.appliance.borrow();
+        let by_workers: Vec<_> = appliance
+            .published
+            .iter()
+            .map(|published| published.counters().dropped)
+            .collect();
+        let by_control = appliance.control.slow_path.drops();
+        let rows = DropReason::ALL.iter().map(|reason| {
+            let by_workers: u64 = by_workers
+                .iter()
+                .map(|dropped| dropped[reason.index()])
+                .sum();
+            DropRow {
+                reason: reason.name().to_owned(),
+                count: by_workers + by_control[reason.index()],
+                explanation: reason.explanation().to_owned(),
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, Refusal> {
+        let appliance = self.appliance.borrow();
+        let cpus = self.config.borrow().runtime.workers.clone();
+        let busy = self.busy.borrow();
+        let rows = cpus.iter().enumerate().map(|(worker, cpu)| {
+            let counters = appliance.published[worker].counters();
+            WorkerRow {
+                worker: worker as u32,
+                cpu: *cpu as u32,
+                packets: counters.received,
+                busy_percent: busy[worker].percent,
+                handed_over: counters.handed_over,
+                generation: appliance.mailboxes[worker].adopted().0,
+                connections: counters.connections,
+                capacity: counters.capacity,
+                evicted: counters.evicted,
+                drops: counters.dropped.iter().sum(),
+            }
+        });
+        Ok(rows.collect())
+    }
+
+    async fn config(&self) -> Result<String, Refusal> {
+        Ok(weir_config::to_ron(&self.config.borrow()))
+    }
+
+    async fn config_diff(&self, candidate: Candidate) -> Result<Difference, Refusal> {
+        let (_, changes) = self.read(candidate).await?;
+        Ok(Difference::from(changes.as_slice()))
+    }
+
+    async fn config_apply(&self, candidate: Candidate) -> Result<Applied, Refusal> {
+        let (config, changes) = self.read(candidate).await?;
+        if let Some(refusal) = weir_config::refusal(&changes) {
+            return Err(Refusal::new(refusal));
+        }
+        let generation = if changes.is_empty() {
+            self.appliance.borrow().control.current().generation.0
+        } else {
+            let generation = self.publish(&config)?;
+            *self.config.borrow_mut() = config;
+            self.wait_until_adopted().await;
+            generation
+        };
+        Ok(Applied {
+            changes: changes.iter().map(Change::to_string).collect(),
+            generation,
+        })
+    }
+}
+
+/// The living connections to a destination, over all workers.
+fn load_of(published: &[weir_worker::Published], id: DestinationId) -> Load {
+    published
+        .iter()
+        .map(|published| published.load(id))
+        .fold(Load::default(), |sum, load| Load {
+            active: sum.active + load.active,
+            inactive: sum.inactive + load.inactive,
+        })
+}
+
+fn method_name(method: &weir_config::Method) -> &'static str {
+    match method {
+        weir_config::Method::FullNat(_) => "FullNat",
+    }
+}
+
+fn connection_row(view: &ConnectionView, worker: usize) -> ConnectionRow {
+    ConnectionRow {
+        protocol: view.protocol.to_string(),
+        client: view.client,
+        virtual_endpoint: view.virtual_endpoint,
+        local: Some(view.local),
+        destination: view.real,
+        state: view.state.to_string(),
+        expires_s: u64::from(view.expires_ticks / weir_director::Tick::PER_SECOND),
+        worker: worker as u32,
+        inbound_bytes: view.inbound_bytes,
+        outbound_bytes: view.outbound_bytes,
+    }
+}
+
+fn port_row(open: &ports::OpenPort, n_workers: usize) -> Result<PortRow, weir_dpdk::Error> {
+    let link = open.port.link()?;
+    let counters = open.port.counters()?;
+    Ok(PortRow {
+        port: open.facts.name.clone(),
+        device: open.info.device.clone(),
+        driver: open.info.driver.clone(),
+        mac: open.facts.mac.to_string(),
+        addresses: open
+            .facts
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        link: if link.is_up { "up" } else { "down" }.to_owned(),
+        link_mbits: link.mbit_per_s,
+        mtu: u32::from(open.facts.mtu),
+        receive_queues: u32::from(open.info.n_rx_queues),
+        transmit_queues: u32::from(open.info.n_tx_queues),
+        rss: ports::describe_steering(&open.info, n_workers),
+        received_packets: counters.received,
+        received_bytes: counters.received_bytes,
+        missed_packets: counters.missed,
+        receive_errors: counters.receive_errors,
+        no_buffer: counters.no_buffer,
+        transmitted_packets: counters.transmitted,
+        transmitted_bytes: counters.transmitted_bytes,
+        transmit_errors: counters.transmit_errors,
+    })
+}
+
+fn read_file(file: &std::path::Path) -> Result<String, Refusal> {
+    std::fs::read_to_string(file).map_err(|error| {
+        Refusal::new(format!(
+            "{} cannot be read: {error}; check the name and its rights",
+            file.display()
+        ))
+    })
+}
+
+/// The CPUs on which this process may run, lowest first.
+pub fn allowed_cpus() -> Vec<usize> {
+    let mut cpus: Vec<_> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|core| core.id)
+        .collect();
+    cpus.sort_unstable();
+    cpus
+}

@@ -1,0 +1,172 @@
+//! From the configuration's ports to DPDK's: opened, started, their queues dealt out to the workers.
+//!
+//! Promises: a port gets one receive and one transmit queue per worker, or as many as it has; what was chosen is one
+//! line a port. Does not know: what runs on the queues.
+
+use weir_config::sizing;
+use weir_config::{Config, Device};
+use weir_control::PortFacts;
+use weir_director::{PortId, WorkerId};
+use weir_dpdk::{Eal, Error, Mempool, MempoolConfig, Port, PortConfig, PortInfo, PortOptions};
+use weir_wire::ethernet::Mac;
+use weir_worker::PortPlan;
+
+use crate::io::DpdkIo;
+
+/// An open port, and what it turned out to be.
+pub struct OpenPort {
+    /// The port itself.
+    pub port: Port,
+    /// As asked after it was started.
+    pub info: PortInfo,
+    /// What the slow path knows of it.
+    pub facts: PortFacts,
+    pool: Mempool,
+}
+
+/// All ports, and each worker's queues and plan.
+pub struct OpenPorts {
+    /// By `PortId`.
+    pub ports: Vec<OpenPort>,
+    /// By `WorkerId`.
+    pub workers: Vec<(DpdkIo, Vec<PortPlan>)>,
+}
+
+/// DPDK's word for a device.
+pub fn dpdk_device(device: &Device) -> weir_dpdk::Device {
+    match device.clone() {
+        Device::Pci(address) => weir_dpdk::Device::Pci(address),
+        Device::AfPacket(interface) => weir_dpdk::Device::AfPacket(interface),
+        Device::AfXdp(interface) => weir_dpdk::Device::AfXdp(interface),
+        Device::Tap(interface) => weir_dpdk::Device::Tap(interface),
+        Device::Vdev(arguments) => weir_dpdk::Device::Vdev(arguments),
+    }
+}
+
+/// Opens and starts every port of the configuration.
+pub fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
+    let n_workers = config.runtime.workers.len();
+    let mut ports = Vec::new();
+    let mut queues = Vec::new();
+    for (number, port) in (0..).zip(&config.ports) {
+        let (open, its_queues) = open_one(eal, PortId(number), port, n_workers)?;
+        ports.push(open);
+        queues.push((
+            its_queues.receive.into_iter(),
+            its_queues.transmit.into_iter(),
+        ));
+    }
+    let Some(pool) = ports.first().map(|port| port.pool.clone()) else {
+        return Ok(OpenPorts {
+            ports,
+            workers: Vec::new(),
+        });
+    };
+    let workers = (0..n_workers)
+        .map(|worker| {
+            let receive: Vec<_> = queues
+                .iter_mut()
+                .map(|(receive, _)| receive.next())
+                .collect();
+            let transmit = queues
+                .iter_mut()
+                .map(|(_, transmit)| transmit.next())
+                .collect();
+            let plan = ports
+                .iter()
+                .zip(&receive)
+                .map(|(port, queue)| PortPlan {
+                    id: port.facts.id,
+                    mac: port.facts.mac,
+                    receives: queue.is_some(),
+                    transmits_by: WorkerId(
+                        (worker % usize::from(port.info.n_tx_queues.max(1))) as u8,
+                    ),
+                })
+                .collect();
+            (
+                DpdkIo {
+                    receive,
+                    transmit,
+                    pool: pool.clone(),
+                },
+                plan,
+            )
+        })
+        .collect();
+    Ok(OpenPorts { ports, workers })
+}
+
+fn open_one(
+    eal: &Eal,
+    id: PortId,
+    port: &weir_config::Port,
+    n_workers: usize,
+) -> Result<(OpenPort, weir_dpdk::Queues), Error> {
+    let n_queues = n_workers as u16;
+    let device = dpdk_device(&port.device);
+    let buffer_bytes = device.buffer_bytes(port.mtu);
+    let open = Port::open(
+        eal,
+        &port.name,
+        &device,
+        PortOptions {
+            n_queues,
+            mtu: port.mtu,
+        },
+    )?;
+    let pool = Mempool::new(
+        eal,
+        &MempoolConfig {
+            name: format!("port-{}", id.0),
+            n_buffers: sizing::n_buffers(&port.device, n_workers as u32),
+            buffer_bytes,
+            cache: sizing::BUFFER_CACHE,
+            numa_node: open.info()?.numa_node,
+        },
+    )?;
+    let descriptors = sizing::descriptors(&port.device);
+    let queues = open.start(
+        &PortConfig {
+            rx_descriptors: descriptors,
+            tx_descriptors: descriptors,
+            ..PortConfig::for_workers(n_queues)
+        },
+        &pool,
+    )?;
+    let info = open.info()?;
+    let facts = PortFacts {
+        id,
+        name: port.name.clone(),
+        mac: Mac(info.mac),
+        mtu: info.mtu.min(port.mtu),
+        addresses: port.addresses.clone(),
+    };
+    Ok((
+        OpenPort {
+            port: open,
+            info,
+            facts,
+            pool,
+        },
+        queues,
+    ))
+}
+
+/// How flows find their worker on a port, and why this way.
+pub fn describe_steering(info: &PortInfo, n_workers: usize) -> String {
+    let n_queues = usize::from(info.n_rx_queues);
+    let how = match (n_workers, n_queues, &info.rss) {
+        (1, _, _) => "one worker owns every flow".to_owned(),
+        (_, 1, _) => "one queue; workers share it by weir's own hash and hand packets over".to_owned(),
+        (_, _, None) => {
+            "the device does not tell how it spreads packets; weir's own hash names the owner and packets are handed over".to_owned()
+        }
+        (_, _, Some(_)) => "RSS spreads packets; weir's own hash names the owner and packets are handed over".to_owned(),
+    };
+    if n_queues < n_workers && n_workers > 1 {
+        format!("{how} ({n_queues} of {n_workers} queues wanted)")
+    } else {
+        how
+    }
+}
