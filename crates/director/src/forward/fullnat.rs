@@ -26,9 +26,10 @@ pub(super) fn apply(
     let hop = snapshot.next_hops.get(hop_id);
     let toa_bytes = toa_bytes(packet, headers, found, ledger);
     // (1) Whatever refuses the packet does so before its first byte changes.
-    if headers.ip_bytes() > hop.mtu.saturating_sub(toa_bytes) {
+    let mtu = hop.mtu.saturating_sub(toa_bytes);
+    if headers.ip_bytes() > mtu {
         return Err(if hop.is_resolved() {
-            super::refuse_size(packet.frame(), headers, hop.mtu - toa_bytes)
+            super::refuse_size(packet.frame(), headers, mtu)
         } else {
             Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id))
         });
