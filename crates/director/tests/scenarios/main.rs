@@ -1,0 +1,17 @@
+//! What a director does, one behaviour a test: packets in, verdicts and packets out, checksums judged by etherparse.
+
+mod conversation;
+mod counters;
+mod drops;
+mod eviction;
+mod hostile;
+mod icmp_errors;
+mod life_cycle;
+mod local_ports;
+mod next_hops;
+mod punts;
+mod reuse;
+mod snapshots;
+mod takeover;
+mod toa;
+mod workers;

@@ -1,0 +1,82 @@
+//! The same client tuple again (`conn_reuse_mode` 1 of IPVS).
+
+use weir_director::{Scheduler, State};
+use weir_testkit::{IPV4, IPV6, Rig, Site, tcp};
+use weir_wire::Protocol;
+
+use crate::conversation::Conversation;
+
+fn rig_with_two_servers() -> Rig {
+    let site = [IPV4, IPV6].iter().fold(Site::new(), |site, family| {
+        let destinations = [(family.real, 1), (family.other_real, 1)];
+        site.service(Protocol::Tcp, family.vip, Scheduler::Rr, &destinations)
+    });
+    Rig::new(site)
+}
+
+/// A SYN in TIME_WAIT opens a new connection in place of the old one, scheduled anew.
+#[test]
+fn a_syn_in_time_wait_is_scheduled_anew() {
+    for family in [IPV4, IPV6] {
+        let mut rig = rig_with_two_servers();
+        let first = Conversation::establish(&mut rig, family.client, family.vip);
+        first.close(&mut rig);
+        assert_eq!(rig.connection().state, State::TimeWait);
+        let second = Conversation::begin(&mut rig, family.client, family.vip);
+        assert_ne!(second.real, first.real);
+        let connection = rig.connection();
+        assert_eq!(
+            (connection.state, connection.real),
+            (State::SynRecv, second.real)
+        );
+    }
+}
+
+/// Likewise in CLOSE.
+#[test]
+fn a_syn_in_close_is_scheduled_anew() {
+    for family in [IPV4, IPV6] {
+        let mut rig = rig_with_two_servers();
+        let first = Conversation::establish(&mut rig, family.client, family.vip);
+        rig.forward(&first.inbound(1, 1).rst());
+        assert_eq!(rig.connection().state, State::Close);
+        let second = Conversation::begin(&mut rig, family.client, family.vip);
+        assert_ne!(second.real, first.real);
+        assert_eq!(rig.connection().state, State::SynRecv);
+    }
+}
+
+/// Any other state: the SYN goes to the real server, which answers as it sees fit.
+#[test]
+fn a_syn_in_a_living_connection_passes_through() {
+    let mut rig = rig_with_two_servers();
+    let first = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn());
+    assert_eq!((sent.source, sent.destination), (first.local, first.real));
+    assert_eq!(rig.connection().state, State::Established);
+    rig.forward(&first.outbound(1, 1).fin());
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn());
+    assert_eq!((sent.source, sent.destination), (first.local, first.real));
+    assert_eq!(
+        rig.connection().state,
+        State::SynRecv,
+        "as tcp_states has it"
+    );
+}
+
+/// A late ACK in TIME_WAIT begins nothing.
+#[test]
+fn only_a_syn_begins_anew() {
+    let mut rig = rig_with_two_servers();
+    let first = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    first.close(&mut rig);
+    for frame in [
+        first.inbound(2, 2),
+        first.syn_ack(),
+        first.inbound(2, 2).syn(),
+    ] {
+        let before = rig.connection().local;
+        rig.forward(&frame);
+        assert_eq!(rig.connection().local, before);
+    }
+}

@@ -1,0 +1,220 @@
+//! TOA: which segments carry the client's address, and what it does to sizes.
+
+use weir_director::{DropReason, PuntReason};
+use weir_testkit::{Decoded, Family, IPV4, IPV6, IntoEndpoint, Rig, Site, TcpOption, tcp};
+use weir_wire::Protocol;
+
+use crate::conversation::{Conversation, tcp_rig};
+
+const FAMILIES: [Family; 2] = [IPV4, IPV6];
+
+/// How many options carry the right client; none may carry another.
+#[track_caller]
+fn n_toa(sent: &Decoded, family: Family) -> usize {
+    let carried = sent.segment().client_addresses();
+    let right = (254, family.client.into_endpoint());
+    assert!(carried.iter().all(|address| *address == right), "{sent}");
+    carried.len()
+}
+
+/// On the SYN, on the third acknowledgement and on data until the real server is acknowledged beyond its SYN; on
+/// retransmissions of those even afterwards; on nothing else.
+#[test]
+fn it_goes_until_the_server_is_acknowledged_beyond_its_syn() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let syn = tcp(family.client, family.vip).syn().seq(1000);
+        assert_eq!(n_toa(&rig.forward(&syn), family), 1, "SYN");
+        assert_eq!(n_toa(&rig.forward(&syn), family), 1, "SYN again");
+        let conversation = Conversation::begin(&mut rig, family.client, family.vip);
+        rig.forward(&conversation.syn_ack());
+        for (what, frame, n) in [
+            ("third ACK", conversation.inbound(1, 1), 1),
+            ("first data", conversation.inbound(1, 1).data(b"abc"), 1),
+            ("upload", conversation.inbound(4, 1).data(b"def"), 1),
+            ("the answer's ACK", conversation.inbound(7, 2), 0),
+            ("later data", conversation.inbound(7, 100).data(b"ghi"), 0),
+            ("retransmission", conversation.inbound(4, 1).data(b"def"), 1),
+            ("FIN", conversation.inbound(10, 100).fin(), 0),
+        ] {
+            assert_eq!(n_toa(&rig.forward(&frame), family), n, "{what}");
+        }
+    }
+}
+
+/// It stands right behind the fixed header, where readers look first.
+#[test]
+fn it_is_the_first_option() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let syn = tcp(family.client, family.vip).syn();
+        let sent = rig.forward(&syn.options(&TcpOption::of_syn()));
+        let toa = TcpOption::ClientAddress(254, family.client.into_endpoint());
+        assert_eq!(sent.segment().options[0], toa);
+        assert_eq!(sent.segment().options[1..], TcpOption::of_syn());
+    }
+}
+
+/// A client that closes before the real server said anything: the option goes with everything to the end.
+#[test]
+fn an_upload_that_was_never_answered_keeps_it_to_the_fin_and_beyond() {
+    let mut rig = tcp_rig();
+    let conversation = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    let fin = conversation.inbound(1, 1).data(b"all").fin();
+    assert_eq!(n_toa(&rig.forward(&fin), IPV4), 1);
+    assert_eq!(n_toa(&rig.forward(&fin), IPV4), 1, "FIN again");
+}
+
+/// After 3 GiB of download the acknowledgement number is "before" the SYN's by serial arithmetic. It is not due again.
+#[test]
+fn three_gigabytes_later_it_is_not_due_again() {
+    let mut rig = tcp_rig();
+    let conversation = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    for gibibytes in [0.5, 1.1, 1.9, 2.5, 3.0, 3.9] {
+        let acknowledgement = (gibibytes * f64::from(1 << 30)) as u32;
+        let sent = rig.forward(&conversation.inbound(1, acknowledgement));
+        assert_eq!(n_toa(&sent, IPV4), 0, "after {gibibytes} GiB");
+    }
+}
+
+/// The real server's segments never carry it.
+#[test]
+fn the_way_back_has_none() {
+    let mut rig = tcp_rig();
+    let conversation = Conversation::begin(&mut rig, IPV4.client, IPV4.vip);
+    assert_eq!(n_toa(&rig.forward(&conversation.syn_ack()), IPV4), 0);
+}
+
+/// The kind is a setting.
+#[test]
+fn its_kind_is_configurable() {
+    let mut rig = Rig::new(Site::with_one_server(Protocol::Tcp).toa_kind(253));
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn());
+    let expected = [(253, IPV4.client.into_endpoint())];
+    assert_eq!(sent.segment().client_addresses(), expected);
+}
+
+fn forged() -> TcpOption {
+    TcpOption::ClientAddress(254, "203.0.113.66:666".into_endpoint())
+}
+
+fn forged_ipv6() -> TcpOption {
+    TcpOption::ClientAddress(254, "[2001:db8:bad::1]:666".into_endpoint())
+}
+
+/// A client's own option is overwritten where ours goes, whatever its length or number.
+#[test]
+fn a_forged_one_is_overwritten() {
+    for family in FAMILIES {
+        for options in [
+            vec![forged()],
+            vec![forged_ipv6()],
+            vec![forged(), forged()],
+            vec![TcpOption::Nop, forged(), TcpOption::Mss(1460)],
+            vec![TcpOption::Other(254, vec![1, 2, 3])],
+        ] {
+            let mut rig = tcp_rig();
+            let syn = tcp(family.client, family.vip).syn().options(&options);
+            let sent = rig.forward(&syn);
+            assert_eq!(n_toa(&sent, family), 1, "{options:?}");
+            let is_forged_left = |option: &TcpOption| matches!(option, TcpOption::Other(254, _));
+            assert!(!sent.segment().options.iter().any(is_forged_left), "{sent}");
+        }
+    }
+}
+
+/// In segments where ours is not due it is blanked.
+#[test]
+fn a_forged_one_is_blanked_where_ours_does_not_go() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let conversation = Conversation::establish(&mut rig, family.client, family.vip);
+        for frame in [
+            conversation.inbound(1, 2).options(&[forged()]),
+            conversation.inbound(1, 2).options(&[forged_ipv6()]),
+            conversation.inbound(1, 2).options(&[forged()]).fin(),
+            conversation.inbound(1, 2).options(&[forged()]).fin(),
+        ] {
+            let before = frame.bytes().len();
+            let outcome = rig.send(&frame);
+            assert_eq!(n_toa(&outcome.sent(), family), 0);
+            assert_eq!(outcome.frame.len(), before, "blanked, not removed");
+        }
+    }
+}
+
+/// 40 bytes of options: left out, counted, forwarded all the same.
+#[test]
+fn without_room_it_is_left_out_and_counted() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let full = [TcpOption::Other(77, vec![0; 38])];
+        let sent = rig.forward(&tcp(family.client, family.vip).syn().options(&full));
+        assert_eq!((n_toa(&sent, family), sent.segment().header_bytes), (0, 60));
+        assert_eq!(rig.directors[0].n_toa_omitted(), 1);
+    }
+}
+
+/// It takes the last bytes that there are.
+#[test]
+fn it_fits_exactly() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let n_bytes = 40 - usize::from(family.toa_bytes);
+        let almost_full = [TcpOption::Other(77, vec![0; n_bytes - 2])];
+        let sent = rig.forward(&tcp(family.client, family.vip).syn().options(&almost_full));
+        assert_eq!((n_toa(&sent, family), sent.segment().header_bytes), (1, 60));
+        assert_eq!(rig.directors[0].n_toa_omitted(), 0);
+    }
+}
+
+/// Even with full options a forged one goes.
+#[test]
+fn a_forged_one_among_full_options_does_not_pass() {
+    let mut rig = tcp_rig();
+    let full = [forged(), TcpOption::Other(77, vec![0; 30])];
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn().options(&full));
+    assert_eq!(n_toa(&sent, IPV4), 1, "{sent}");
+}
+
+/// The MSS that the real server offers the client leaves room for it; the client's own offer stays.
+#[test]
+fn the_mss_offered_to_the_client_leaves_room() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let conversation = Conversation::begin(&mut rig, family.client, family.vip);
+        let sent = rig.forward(&conversation.syn_ack());
+        let lowered = TcpOption::Mss(1460 - family.toa_bytes);
+        assert_eq!(sent.segment().options[0], lowered);
+    }
+}
+
+/// What fits the way but not with the option is answered with what would fit.
+#[test]
+fn a_segment_that_does_not_fit_with_it_is_punted_with_the_right_mtu() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let conversation = Conversation::establish(&mut rig, family.client, family.vip);
+        let mtu = 1500 - family.toa_bytes;
+        let full = conversation.inbound(1, 1).ip_bytes(1500);
+        rig.send(&full).is_punted(PuntReason::TooBig { mtu });
+        let fitting = conversation.inbound(1, 1).ip_bytes(usize::from(mtu));
+        assert_eq!(rig.forward(&fitting).ip_bytes, 1500);
+        let later = conversation.inbound(1, 2).ip_bytes(1500);
+        assert_eq!(
+            rig.forward(&later).ip_bytes,
+            1500,
+            "without the option it fits"
+        );
+    }
+}
+
+/// A buffer without room before the frame.
+#[test]
+fn no_headroom_is_a_named_drop() {
+    let mut rig = tcp_rig().headroom(7);
+    let syn = tcp(IPV4.client, IPV4.vip).syn();
+    rig.send(&syn).is_dropped(DropReason::NoHeadroom);
+    let mut rig = tcp_rig().headroom(8);
+    assert_eq!(n_toa(&rig.forward(&syn), IPV4), 1);
+}
