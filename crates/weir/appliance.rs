@@ -33,21 +33,21 @@ const RING_FRAMES: usize = 1024;
 const ETHERNET_BYTES: usize = 18;
 
 /// Everything that runs.
-pub struct Appliance {
+pub(crate) struct Appliance {
     /// The slow path and what publishes snapshots.
-    pub control: Control,
+    pub(crate) control: Control,
     /// Numbers given out to services and destinations.
-    pub numbers: Numbers,
+    pub(crate) numbers: Numbers,
     /// By `PortId`.
-    pub ports: Vec<OpenPort>,
+    pub(crate) ports: Vec<OpenPort>,
     /// By `WorkerId`.
-    pub published: Arc<[Published]>,
+    pub(crate) published: Arc<[Published]>,
     /// By `WorkerId`.
-    pub mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     /// By `WorkerId`.
-    pub listings: Vec<Arc<Listing>>,
+    pub(crate) listings: Vec<Arc<Listing>>,
     /// MiB taken for buffers and tables.
-    pub memory_mib: u64,
+    pub(crate) memory_mib: u64,
     workers: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     // Last, so that it ends after everything that lives in it.
@@ -56,7 +56,7 @@ pub struct Appliance {
 
 /// Why it does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// DPDK refuses.
     #[error(transparent)]
     Dpdk(#[from] weir_dpdk::Error),
@@ -112,7 +112,7 @@ struct Common {
 
 impl Appliance {
     /// Starts everything that `config` asks for. The socket gets a byte when a worker punts.
-    pub fn start(config: &Config) -> Result<(Self, UnixDatagram), StartError> {
+    pub(crate) fn start(config: &Config) -> Result<(Self, UnixDatagram), StartError> {
         let began = Instant::now();
         // (1) Environment and ports.
         let sizing = Sizing::of(config);
@@ -232,12 +232,12 @@ impl Appliance {
     }
 
     /// Whether a worker's thread has ended, which none does before `stop`.
-    pub fn has_lost_a_worker(&self) -> bool {
+    pub(crate) fn has_lost_a_worker(&self) -> bool {
         self.workers.iter().any(JoinHandle::is_finished)
     }
 
     /// Ends the workers; then the ports are closed.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         stop_workers(&self.stop, &mut self.workers);
     }
 }

@@ -27,7 +27,7 @@ const WORKER_PATIENCE: Duration = Duration::from_secs(2);
 const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// The appliance as the admin socket sees it.
-pub struct Running {
+pub(crate) struct Running {
     appliance: Rc<RefCell<Appliance>>,
     config: RefCell<Config>,
     file: PathBuf,
@@ -47,7 +47,7 @@ struct Busy {
 
 impl Running {
     /// The appliance that was started with `config` from `file`.
-    pub fn new(appliance: Rc<RefCell<Appliance>>, config: Config, file: PathBuf) -> Self {
+    pub(crate) fn new(appliance: Rc<RefCell<Appliance>>, config: Config, file: PathBuf) -> Self {
         let busy = vec![Busy::default(); config.runtime.workers.len()];
         Self {
             appliance,
@@ -60,7 +60,7 @@ impl Running {
     }
 
     /// Measures how busy the workers were since it was called last; to be called every second.
-    pub fn measure_busy(&self) {
+    pub(crate) fn measure_busy(&self) {
         let appliance = self.appliance.borrow();
         for (busy, published) in self
             .busy
@@ -84,7 +84,7 @@ impl Running {
     }
 
     /// Whether a worker's thread has ended.
-    pub fn has_lost_a_worker(&self) -> bool {
+    pub(crate) fn has_lost_a_worker(&self) -> bool {
         self.appliance.borrow().has_lost_a_worker()
     }
 
@@ -492,7 +492,7 @@ fn read_file(file: &std::path::Path) -> Result<String, Refusal> {
 }
 
 /// The CPUs on which this process may run, lowest first.
-pub fn allowed_cpus() -> Vec<usize> {
+pub(crate) fn allowed_cpus() -> Vec<usize> {
     let mut cpus: Vec<_> = core_affinity::get_core_ids()
         .unwrap_or_default()
         .into_iter()

@@ -7,13 +7,13 @@ use weir_dpdk::{Mbuf, Mempool, RxQueue, TxQueue};
 use weir_worker::{Burst, PacketIo};
 
 /// One worker's queues, by `PortId`.
-pub struct DpdkIo {
+pub(crate) struct DpdkIo {
     /// `None`: the port has fewer receive queues than there are workers.
-    pub receive: Vec<Option<RxQueue>>,
+    pub(crate) receive: Vec<Option<RxQueue>>,
     /// `None`: the port has fewer transmit queues than there are workers.
-    pub transmit: Vec<Option<TxQueue>>,
+    pub(crate) transmit: Vec<Option<TxQueue>>,
     /// Where buffers for the control thread's frames come from.
-    pub pool: Mempool,
+    pub(crate) pool: Mempool,
 }
 
 impl PacketIo for DpdkIo {

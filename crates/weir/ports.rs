@@ -14,26 +14,26 @@ use weir_worker::PortPlan;
 use crate::io::DpdkIo;
 
 /// An open port, and what it turned out to be.
-pub struct OpenPort {
+pub(crate) struct OpenPort {
     /// The port itself.
-    pub port: Port,
+    pub(crate) port: Port,
     /// As asked after it was started.
-    pub info: PortInfo,
+    pub(crate) info: PortInfo,
     /// What the slow path knows of it.
-    pub facts: PortFacts,
+    pub(crate) facts: PortFacts,
     pool: Mempool,
 }
 
 /// All ports, and each worker's queues and plan.
-pub struct OpenPorts {
+pub(crate) struct OpenPorts {
     /// By `PortId`.
-    pub ports: Vec<OpenPort>,
+    pub(crate) ports: Vec<OpenPort>,
     /// By `WorkerId`.
-    pub workers: Vec<(DpdkIo, Vec<PortPlan>)>,
+    pub(crate) workers: Vec<(DpdkIo, Vec<PortPlan>)>,
 }
 
 /// DPDK's word for a device.
-pub fn dpdk_device(device: &Device) -> weir_dpdk::Device {
+pub(crate) fn dpdk_device(device: &Device) -> weir_dpdk::Device {
     match device.clone() {
         Device::Pci(address) => weir_dpdk::Device::Pci(address),
         Device::AfPacket(interface) => weir_dpdk::Device::AfPacket(interface),
@@ -44,7 +44,7 @@ pub fn dpdk_device(device: &Device) -> weir_dpdk::Device {
 }
 
 /// Opens and starts every port of the configuration.
-pub fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
+pub(crate) fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
     let n_workers = config.runtime.workers.len();
     let mut ports = Vec::new();
     let mut queues = Vec::new();
@@ -154,7 +154,7 @@ fn open_one(
 }
 
 /// How flows find their worker on a port, and why this way.
-pub fn describe_steering(info: &PortInfo, n_workers: usize) -> String {
+pub(crate) fn describe_steering(info: &PortInfo, n_workers: usize) -> String {
     let n_queues = usize::from(info.n_rx_queues);
     let how = match (n_workers, n_queues, &info.rss) {
         (1, _, _) => "one worker owns every flow".to_owned(),

@@ -30,7 +30,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not start, or ends.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The configuration cannot be read.
     #[error("{} cannot be read: {error}; check the name and its rights", .file.display())]
     Unreadable {
@@ -57,7 +57,7 @@ pub enum RunError {
 }
 
 /// Reads and checks a configuration for this machine.
-pub fn read_config(file: &Path) -> Result<Config, RunError> {
+pub(crate) fn read_config(file: &Path) -> Result<Config, RunError> {
     let text = std::fs::read_to_string(file).map_err(|error| RunError::Unreadable {
         file: file.to_owned(),
         error,
@@ -70,7 +70,7 @@ pub fn read_config(file: &Path) -> Result<Config, RunError> {
 }
 
 /// Runs until it is told to end. `socket` takes the place of the configuration's admin socket.
-pub fn run(arguments: &Run, socket: Option<&Path>) -> Result<(), RunError> {
+pub(crate) fn run(arguments: &Run, socket: Option<&Path>) -> Result<(), RunError> {
     log_to_standard_error(arguments.log_format);
     let mut config = read_config(&arguments.config)?;
     if let Some(socket) = socket {

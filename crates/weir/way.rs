@@ -11,16 +11,16 @@ use weir_control::SlowPath;
 use weir_director::{NextHopId, PortId};
 
 /// Asks the slow path for the numbers of next hops.
-pub struct Way<'a> {
+pub(crate) struct Way<'a> {
     slow_path: &'a mut SlowPath,
     now: Instant,
     /// The numbers asked for.
-    pub needed: Vec<NextHopId>,
+    pub(crate) needed: Vec<NextHopId>,
 }
 
 impl<'a> Way<'a> {
     /// Will ask at `now`.
-    pub fn new(slow_path: &'a mut SlowPath, now: Instant) -> Self {
+    pub(crate) fn new(slow_path: &'a mut SlowPath, now: Instant) -> Self {
         Self {
             slow_path,
             now,
