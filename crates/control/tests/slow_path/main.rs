@@ -1,0 +1,13 @@
+//! The slow path, from outside: frames in, frames and counts out. Frames are made and read by an independent encoder
+//! and decoder (`etherparse`), time is simulated.
+
+mod arp;
+mod discovery;
+mod echo;
+mod hostile;
+mod life;
+mod reading;
+mod refusals;
+mod stage;
+mod start;
+mod waiting;

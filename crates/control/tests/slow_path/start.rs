@@ -1,0 +1,217 @@
+//! What the link is told when weir starts and when addresses come and go.
+
+use weir_control::{Event, Limits};
+use weir_director::{AddressUse, DropReason, LocalAddresses, PuntReason};
+use weir_wire::ethernet::Mac;
+
+use crate::stage::{
+    LAN, LIP6, Stage, VIP, VIP6, WAN, WAN_LINK_LOCAL, advertisement, arp, icmpv6, ip, mac, ports,
+    routes, solicitation, solicited_node,
+};
+
+#[test]
+fn an_ipv4_address_is_announced_twice_a_second_apart() {
+    let mut stage = Stage::just_started(Limits::default());
+    let announcement = format!("0 arp {VIP} asks for {VIP} [wan > all]");
+    let count = |stage: &mut Stage| {
+        let sent = stage.sent();
+        sent.iter().filter(|line| **line == announcement).count()
+    };
+    stage.pass(10);
+    assert_eq!(count(&mut stage), 1);
+    stage.pass(980);
+    assert_eq!(count(&mut stage), 0);
+    stage.pass(20);
+    assert_eq!(count(&mut stage), 1);
+    stage.pass(100_000);
+    assert_eq!(count(&mut stage), 0);
+    assert_eq!(stage.slow_path.next_deadline(), None);
+}
+
+#[test]
+fn an_ipv6_address_is_joined_and_probed_and_announced_a_second_later() {
+    let mut stage = Stage::just_started(Limits::default());
+    let about_vip = |stage: &mut Stage| -> Vec<String> {
+        let group = solicited_node(VIP6);
+        let sent = stage.sent();
+        sent.into_iter()
+            .filter(|line| line.starts_with("0 "))
+            .filter(|line| line.contains(VIP6) || line.contains(&group))
+            .collect()
+    };
+    let group = solicited_node(VIP6);
+    let probe = format!("0 :: > {group} ns {VIP6} by nobody [wan > group]");
+    let announcement = format!("0 {VIP6} > ff02::1 na {VIP6} at wan o [wan > group]");
+    stage.pass(10);
+    let early = about_vip(&mut stage);
+    assert!(early[0].starts_with("0 :: > ff02::16 report "), "{early:?}");
+    assert!(early[0].contains(&format!(" 4:{group}")));
+    assert_eq!(early[1..], [probe]);
+    stage.pass(980);
+    assert!(about_vip(&mut stage).is_empty(), "it waits a second");
+    stage.pass(20);
+    let late = about_vip(&mut stage);
+    assert!(late[0].starts_with(&format!("0 {WAN_LINK_LOCAL} > ff02::16 report ")));
+    assert_eq!(late[1..], *std::slice::from_ref(&announcement));
+    stage.pass(1000);
+    assert_eq!(about_vip(&mut stage), [announcement]);
+}
+
+#[test]
+fn an_address_that_another_node_has_is_never_announced_nor_answered() {
+    let defend = advertisement([mac(9), mac(1)], VIP6, "ff02::1", "om");
+    let want_too = solicitation(mac(9), "::", VIP6);
+    for conflict in [defend, want_too] {
+        let mut stage = Stage::just_started(Limits::default());
+        stage.pass(500);
+        assert!(stage.counted(PuntReason::Icmp, WAN, &conflict).is_empty());
+        assert_eq!(
+            stage.slow_path.take_event(),
+            Some(Event::DuplicateAddress {
+                port: WAN,
+                address: VIP6.parse().unwrap(),
+                mac: Mac(mac(9)),
+            })
+        );
+        stage.pass(5000);
+        let sent = stage.sent();
+        assert!(
+            !sent
+                .iter()
+                .any(|line| line.contains("na 2001:db8:1::100 at wan"))
+        );
+        assert!(
+            sent.iter()
+                .any(|line| line.contains("na 2001:db8:1::100 at lan"))
+        );
+        let question = solicitation(mac(9), "2001:db8:1::9", VIP6);
+        assert_eq!(
+            stage.counted(PuntReason::Icmp, WAN, &question),
+            [DropReason::NeighbourDiscoveryInvalid]
+        );
+        assert!(stage.sent().is_empty());
+        assert_eq!(stage.slow_path.take_event(), None);
+    }
+}
+
+#[test]
+fn what_we_send_and_hear_again_is_no_duplicate() {
+    let mut stage = Stage::just_started(Limits::default());
+    stage.pass(500);
+    let ours_by_the_other_port = solicitation(mac(2), "::", VIP6);
+    assert_eq!(
+        stage.counted(PuntReason::Icmp, WAN, &ours_by_the_other_port),
+        [DropReason::NeighbourDiscoveryInvalid]
+    );
+    assert_eq!(stage.slow_path.take_event(), None);
+}
+
+#[test]
+fn a_tentative_address_is_not_answered() {
+    let mut stage = Stage::just_started(Limits::default());
+    stage.pass(500);
+    stage.sent();
+    let question = solicitation(mac(9), "2001:db8:1::9", VIP6);
+    assert_eq!(
+        stage.counted(PuntReason::Icmp, WAN, &question),
+        [DropReason::NeighbourDiscoveryInvalid]
+    );
+    assert!(stage.sent().is_empty());
+}
+
+#[test]
+fn a_new_address_is_announced_and_an_old_one_no_longer_answered() {
+    let mut stage = Stage::new();
+    let changed: LocalAddresses = [(ip("192.0.2.101"), AddressUse::Virtual)]
+        .into_iter()
+        .collect();
+    let now = stage.now;
+    stage
+        .slow_path
+        .set_addresses(ports(), &changed, routes(None), now);
+    stage.pass(1);
+    assert_eq!(
+        stage.sent(),
+        [
+            "0 arp 192.0.2.101 asks for 192.0.2.101 [wan > all]",
+            "1 arp 192.0.2.101 asks for 192.0.2.101 [lan > all]",
+        ],
+        "and nothing that was announced before"
+    );
+    let request = |target| {
+        let operation = etherparse::ArpOperation::REQUEST;
+        arp(operation, mac(9), [0xff; 6], ["192.0.2.9", target])
+    };
+    assert_eq!(
+        stage.counted(PuntReason::Arp, WAN, &request(VIP)),
+        [DropReason::ArpNotForUs]
+    );
+    assert!(
+        stage
+            .counted(PuntReason::Arp, WAN, &request("192.0.2.101"))
+            .is_empty()
+    );
+    assert_eq!(stage.sent().len(), 1);
+}
+
+#[test]
+fn ten_thousand_new_addresses_are_spread_over_time() {
+    let mut stage = Stage::new();
+    let many: LocalAddresses = (0..10_000u16)
+        .map(|n| [198, 18, n.to_be_bytes()[0], n.to_be_bytes()[1]].into())
+        .map(|address: std::net::IpAddr| (address, AddressUse::Virtual))
+        .collect();
+    let now = stage.now;
+    stage
+        .slow_path
+        .set_addresses(ports(), &many, routes(None), now);
+    stage.pass(1);
+    assert!(stage.sent().len() <= 11);
+    stage.pass(10_000);
+    assert_eq!(stage.sent().len(), 2 * 20_000 - 11, "twice on both ports");
+}
+
+#[test]
+fn a_multicast_router_is_told_of_every_group() {
+    let mut stage = Stage::new();
+    let query = |source, hop_limit| {
+        let body = [[0; 16].as_slice(), &[2, 125, 0, 0]].concat();
+        let all = [source, "ff02::1"];
+        icmpv6(
+            [mac(9), mac(1)],
+            all,
+            hop_limit,
+            [130, 0],
+            [39, 16, 0, 0],
+            &body,
+        )
+    };
+    assert!(
+        stage
+            .counted(PuntReason::Icmp, LAN, &query("fe80::9", 1))
+            .is_empty()
+    );
+    let sent = stage.sent();
+    let [report] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert!(report.starts_with("1 fe80::ff:fe00:2 > ff02::16 report "));
+    for address in [LIP6, VIP6, "2001:db8:2::1", "fe80::ff:fe00:2"] {
+        let record = format!(" 2:{}", solicited_node(address));
+        assert!(report.contains(&record), "{record} in {report}");
+    }
+    for from_afar in [query("2001:db8::9", 1), query("fe80::9", 2)] {
+        assert_eq!(
+            stage.counted(PuntReason::Icmp, LAN, &from_afar),
+            [DropReason::IcmpIgnored]
+        );
+    }
+    let n_answered = (0..100)
+        .filter(|_| {
+            stage
+                .counted(PuntReason::Icmp, LAN, &query("fe80::9", 1))
+                .is_empty()
+        })
+        .count();
+    assert!((1..=10).contains(&n_answered), "{n_answered} at once");
+}
