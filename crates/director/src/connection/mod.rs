@@ -17,6 +17,13 @@ mod table;
 mod timers;
 mod view;
 
+#[cfg(test)]
+mod index_tests;
+#[cfg(test)]
+mod table_tests;
+#[cfg(test)]
+mod timers_tests;
+
 pub use record::Direction;
 pub(crate) use record::{Connection, EntryId, Flags, Keys};
 pub use state::State;
