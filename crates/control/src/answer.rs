@@ -11,18 +11,6 @@ use weir_wire::{Content, Headers, icmp, icmpv6, ipv4, ipv6, tcp};
 
 use crate::SlowPath;
 use crate::port::Link;
-use crate::rate_limit::RateLimit;
-
-/// Answers in a second, for each reason: enough for every honest client, and less than a port's worth of small
-/// frames by three orders of magnitude.
-const PER_SECOND: u32 = 1000;
-/// Answers at once, for each reason.
-const BURST: u32 = 100;
-/// Reports to multicast routers in a second: a router asks about once in two minutes.
-const QUERIES_PER_SECOND: u32 = 10;
-/// Packets in a second that go back to the workers though nothing had to be found out: those that were punted by
-/// one that had not adopted the latest next hops yet. Anything beyond goes in circles.
-const REPEATS_PER_SECOND: u32 = 10_000;
 
 /// Why a packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +24,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const COUNT: usize = 6;
+    /// How many there are, for arrays.
+    pub(crate) const COUNT: usize = 6;
 
-    fn index(self) -> usize {
+    /// A dense number, below [`Self::COUNT`].
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::NoService => 0,
             Self::NoConnection => 1,
@@ -58,26 +48,6 @@ impl Refusal {
             Self::TtlExceeded => DropReason::TtlExceeded,
             Self::TooBig { .. } => DropReason::TooBig,
             Self::Unreachable => DropReason::NeighbourUnreachable,
-        }
-    }
-}
-
-/// How often each kind of answer is given.
-#[derive(Debug)]
-pub(crate) struct Rates {
-    refusals: [RateLimit; Refusal::COUNT],
-    pub(crate) echo: RateLimit,
-    pub(crate) queries: RateLimit,
-    pub(crate) repeats: RateLimit,
-}
-
-impl Rates {
-    pub(crate) fn new() -> Self {
-        Self {
-            refusals: [RateLimit::new(PER_SECOND, BURST); Refusal::COUNT],
-            echo: RateLimit::new(PER_SECOND, BURST),
-            queries: RateLimit::new(QUERIES_PER_SECOND, QUERIES_PER_SECOND),
-            repeats: RateLimit::new(REPEATS_PER_SECOND, REPEATS_PER_SECOND / 10),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! same time as we do, does not become ours.
 //! Does not know: what is remembered of a neighbour, ICMPv6 echo.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use weir_director::DropReason;
@@ -117,7 +117,7 @@ impl SlowPath {
     }
 
     /// Gives up an address that was to become ours; false when it was not.
-    fn contest(&mut self, link: Link, address: std::net::Ipv6Addr, mac: Mac) -> bool {
+    fn contest(&mut self, link: Link, address: Ipv6Addr, mac: Mac) -> bool {
         let is_contested = self.announcer.contest(link.port, address);
         if is_contested {
             self.outbox.tell(Event::DuplicateAddress {

@@ -1,12 +1,49 @@
-//! How often something may be done.
+//! How often the slow path does what outsiders can make it do.
 //!
-//! Promises: no more than the burst at once, no more than the rate in the long run.
+//! Promises: no more than the burst at once, no more than the rate in the long run; each kind has a limit of its
+//! own, so that a flood of one does not silence the others.
 //! Does not know: what is limited.
 //!
 //! How it works: the bucket is kept as the moment at which it will be full again (the generic cell rate algorithm):
 //! one instant, no counting up, no rounding.
 
 use std::time::{Duration, Instant};
+
+use crate::answer::Refusal;
+
+/// Answers in a second, of each kind: enough for every honest client, and less than a port's worth of small frames
+/// by three orders of magnitude.
+const ANSWERS_PER_SECOND: u32 = 1000;
+/// Answers at once, of each kind.
+const ANSWERS_AT_ONCE: u32 = 100;
+/// Answers to multicast routers in a second, and at once: a router asks about once in two minutes.
+const QUERIES_PER_SECOND: u32 = 10;
+/// Packets in a second that go back to the workers though nothing had to be found out: those that were punted by
+/// one that had not adopted the latest next hops yet. Anything beyond goes in circles.
+const REPEATS_PER_SECOND: u32 = 10_000;
+/// Of them, at once.
+const REPEATS_AT_ONCE: u32 = 1000;
+
+/// All that is limited.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    /// By [`Refusal::index`].
+    pub(crate) refusals: [RateLimit; Refusal::COUNT],
+    pub(crate) echo: RateLimit,
+    pub(crate) queries: RateLimit,
+    pub(crate) repeats: RateLimit,
+}
+
+impl Rates {
+    pub(crate) fn new() -> Self {
+        Self {
+            refusals: [RateLimit::new(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE); Refusal::COUNT],
+            echo: RateLimit::new(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE),
+            queries: RateLimit::new(QUERIES_PER_SECOND, QUERIES_PER_SECOND),
+            repeats: RateLimit::new(REPEATS_PER_SECOND, REPEATS_AT_ONCE),
+        }
+    }
+}
 
 /// A token bucket.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +58,7 @@ pub(crate) struct RateLimit {
 
 impl RateLimit {
     /// A full bucket. Both numbers are at least 1.
-    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+    fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
             interval,

@@ -15,12 +15,13 @@ use weir_wire::ethernet::Mac;
 use weir_wire::{Content, Headers};
 
 use crate::announce::Announcer;
-use crate::answer::{Rates, Refusal};
+use crate::answer::Refusal;
 use crate::echo::is_one_host;
 use crate::neighbour::Held;
 use crate::neighbours::{Effect, Holding, Neighbours};
 use crate::outbox::{NextHopsAre, Outbox};
 use crate::port::Link;
+use crate::rate_limit::Rates;
 use crate::{Action, Event, Limits, NeighbourView, PortFacts, RouteView};
 
 /// Everything that the control thread decides about punted packets and neighbours.

@@ -3,8 +3,7 @@
 //! Promises: each comes from the port's MAC address and from an address that is ours there.
 //! Does not know: when they are sent.
 
-use std::net::IpAddr;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weir_director::PortId;
 use weir_wire::arp::{Arp, Operation};
