@@ -247,3 +247,21 @@ fn views_tell_what_is_known_in_a_stable_order() {
     );
     assert_eq!(views[0].number, link.ids[0]);
 }
+
+#[test]
+fn only_an_answer_to_us_confirms() {
+    let mut link = Link::new();
+    link.carry();
+    link.pass(20);
+    let address = link.hosts[0].address;
+    let age = |link: &Link| link.stage.slow_path.neighbours(link.stage.now)[0].age_s;
+    let say = |link: &mut Link, to, ends| {
+        let reply = arp(ArpOperation::REPLY, mac(50), to, ends);
+        link.stage.punt(PuntReason::Arp, LAN, &reply);
+    };
+    say(&mut link, mac(77), [address, "10.0.0.77"]);
+    say(&mut link, [0xff; 6], [address; 2]);
+    assert_eq!(age(&link), 20);
+    say(&mut link, port_mac(LAN), [address, "10.0.0.1"]);
+    assert_eq!(age(&link), 0);
+}

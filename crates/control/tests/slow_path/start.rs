@@ -1,6 +1,6 @@
 //! What the link is told when weir starts and when addresses come and go.
 
-use weir_control::{Event, Limits};
+use weir_control::{Event, Limits, SlowPath};
 use weir_director::{AddressUse, DropReason, LocalAddresses, PuntReason};
 use weir_wire::ethernet::Mac;
 
@@ -84,6 +84,9 @@ fn an_address_that_another_node_has_is_never_announced_nor_answered() {
             sent.iter()
                 .any(|line| line.contains("na 2001:db8:1::100 at lan"))
         );
+        let query = query("fe80::9", 1);
+        assert!(stage.counted(PuntReason::Icmp, WAN, &query).is_empty());
+        assert!(!stage.sent()[0].contains(&solicited_node(VIP6)));
         let question = solicitation(mac(9), "2001:db8:1::9", VIP6);
         assert_eq!(
             stage.counted(PuntReason::Icmp, WAN, &question),
@@ -171,21 +174,23 @@ fn ten_thousand_new_addresses_are_spread_over_time() {
     assert_eq!(stage.sent().len(), 2 * 20_000 - 11, "twice on both ports");
 }
 
+/// A question of a multicast router for all groups.
+fn query(source: &str, hop_limit: u8) -> Vec<u8> {
+    let body = [[0; 16].as_slice(), &[2, 125, 0, 0]].concat();
+    let ends = [source, "ff02::1"];
+    icmpv6(
+        [mac(9), mac(1)],
+        ends,
+        hop_limit,
+        [130, 0],
+        [39, 16, 0, 0],
+        &body,
+    )
+}
+
 #[test]
 fn a_multicast_router_is_told_of_every_group() {
     let mut stage = Stage::new();
-    let query = |source, hop_limit| {
-        let body = [[0; 16].as_slice(), &[2, 125, 0, 0]].concat();
-        let all = [source, "ff02::1"];
-        icmpv6(
-            [mac(9), mac(1)],
-            all,
-            hop_limit,
-            [130, 0],
-            [39, 16, 0, 0],
-            &body,
-        )
-    };
     assert!(
         stage
             .counted(PuntReason::Icmp, LAN, &query("fe80::9", 1))
@@ -214,4 +219,86 @@ fn a_multicast_router_is_told_of_every_group() {
         })
         .count();
     assert!((1..=10).contains(&n_answered), "{n_answered} at once");
+}
+
+#[test]
+fn an_address_that_goes_before_it_was_announced_does_not_come_back() {
+    let mut stage = Stage::just_started(Limits::default());
+    stage.pass(500);
+    let (now, none) = (stage.now, LocalAddresses::default());
+    stage
+        .slow_path
+        .set_addresses(ports(), &none, routes(None), now);
+    stage.sent();
+    stage.pass(5000);
+    let sent = stage.sent();
+    assert!(!sent.iter().any(|line| line.contains(VIP)), "{sent:?}");
+    let question = solicitation(mac(9), "2001:db8:1::9", VIP6);
+    assert_eq!(
+        stage.counted(PuntReason::Icmp, WAN, &question),
+        [DropReason::NeighbourDiscoveryInvalid]
+    );
+}
+
+#[test]
+fn nobody_is_asked_from_an_address_that_may_not_be_ours() {
+    let mut stage = Stage::just_started(Limits::default());
+    let now = stage.now;
+    stage.slow_path.next_hop_for(LAN, ip("2001:db8:2::50"), now);
+    let asked = |stage: &mut Stage| {
+        let sent = stage.sent();
+        sent.iter()
+            .filter(|line| line.contains("ns 2001:db8:2::50"))
+            .count()
+    };
+    stage.pass(990);
+    assert_eq!(asked(&mut stage), 0);
+    stage.pass(1020);
+    assert!(asked(&mut stage) >= 1);
+}
+
+#[test]
+fn a_neighbour_is_asked_from_its_own_subnet() {
+    let mut two_subnets = ports();
+    two_subnets[1]
+        .addresses
+        .insert(0, "10.9.0.1/24".parse().unwrap());
+    let now = std::time::Instant::now();
+    let slow_path = SlowPath::new(two_subnets, Limits::default(), now);
+    let mut stage = Stage { slow_path, now };
+    stage.pass(3000);
+    stage.sent();
+    for neighbour in ["10.0.0.50", "10.9.0.50", "10.7.0.50"] {
+        let now = stage.now;
+        stage.slow_path.next_hop_for(LAN, ip(neighbour), now);
+    }
+    assert_eq!(
+        stage.sent(),
+        [
+            "1 arp 10.0.0.1 asks for 10.0.0.50 [lan > all]",
+            "1 arp 10.9.0.1 asks for 10.9.0.50 [lan > all]",
+            "1 arp 10.9.0.1 asks for 10.7.0.50 [lan > all]",
+        ]
+    );
+}
+
+#[test]
+fn a_port_without_an_address_asks_as_a_prober() {
+    let mut bare = ports();
+    bare[1].addresses.clear();
+    let now = std::time::Instant::now();
+    let slow_path = SlowPath::new(bare, Limits::default(), now);
+    let mut stage = Stage { slow_path, now };
+    stage.pass(3000);
+    stage.sent();
+    let now = stage.now;
+    stage.slow_path.next_hop_for(LAN, ip("10.0.0.50"), now);
+    stage.slow_path.next_hop_for(LAN, ip("2001:db8:2::50"), now);
+    assert_eq!(
+        stage.sent(),
+        [
+            "1 arp 0.0.0.0 asks for 10.0.0.50 [lan > all]",
+            "1 fe80::ff:fe00:2 > ff02::1:ff00:50 ns 2001:db8:2::50 by lan [lan > group]",
+        ]
+    );
 }

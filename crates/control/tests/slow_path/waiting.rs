@@ -226,10 +226,15 @@ fn only_so_many_packets_wait() {
     assert_eq!(wait(&mut stage, "192.0.2.22"), full);
     assert_eq!(stage.state_of("192.0.2.22"), None, "nor is it remembered");
     answer(&mut stage, 20, "192.0.2.20");
-    assert!(
-        wait(&mut stage, "192.0.2.22").is_empty(),
-        "there is room again"
-    );
+    for _ in 0..2 {
+        let counted = wait(&mut stage, "192.0.2.22");
+        assert!(counted.is_empty(), "what is released makes room");
+    }
+    stage.pass(3000);
+    for client in ["192.0.2.23", "192.0.2.23", "192.0.2.24"] {
+        let counted = wait(&mut stage, client);
+        assert!(counted.is_empty(), "what is given up makes room");
+    }
 }
 
 #[test]
@@ -304,8 +309,13 @@ fn rows_run_out_and_come_back_when_nobody_can_refer_to_them() {
     assert!(stage.counted(reason, LAN, &outbound).is_empty());
     stage.pass(800_000);
     assert_eq!(wait(&mut stage, "192.0.2.22"), exhausted);
+    stage.slow_path.take_changed_next_hops();
     stage.pass(103_000);
     assert_eq!(stage.state_of("192.0.2.21"), None);
+    assert!(
+        stage.slow_path.take_changed_next_hops().is_some(),
+        "its name is withdrawn"
+    );
     assert!(wait(&mut stage, "192.0.2.22").is_empty());
     // What is pinned stays, answered or not, until it is given up; and then as long as any other.
     assert_eq!(
@@ -334,4 +344,34 @@ fn the_table_is_as_large_as_its_numbers_and_no_larger() {
     assert_eq!(number(&mut stage, 65_536), None);
     assert_eq!(number(&mut stage, 5), Some(NextHopId(5)));
     assert_eq!(stage.slow_path.next_hops().len(), 65_536);
+}
+
+#[test]
+fn what_is_pinned_has_a_name_at_once() {
+    let mut stage = Stage::new();
+    let now = stage.now;
+    let id = stage.slow_path.next_hop_for(LAN, ip(SERVER), now).unwrap();
+    let published = stage.slow_path.take_changed_next_hops().expect("a new row");
+    assert_eq!(published.find(LAN, ip(SERVER)), Some(id));
+    assert!(!published.get(id).is_resolved());
+}
+
+#[test]
+fn another_mtu_is_published() {
+    let mut stage = Stage::new();
+    let now = stage.now;
+    let id = stage.slow_path.next_hop_for(WAN, ip(ROUTER), now).unwrap();
+    answer(&mut stage, 3, ROUTER);
+    stage.slow_path.take_changed_next_hops();
+    let mut ports = crate::stage::ports();
+    ports[0].mtu = 9000;
+    let addresses = crate::stage::addresses();
+    stage
+        .slow_path
+        .set_addresses(ports, &addresses, routes(None), now);
+    let published = stage
+        .slow_path
+        .take_changed_next_hops()
+        .expect("it has changed");
+    assert_eq!(published.get(id).mtu, 9000);
 }
