@@ -186,9 +186,12 @@ impl Connection {
                 (pairs.0, pairs.1, ip + l4_ports, ip)
             }
             Keys::V6 { client, server } => {
-                let flat = |words: [u64; 2]| words.map(u64::to_ne_bytes).concat();
-                let l4 = Delta::replacing(&flat(client.source), &flat(server.destination))
-                    + Delta::replacing(&flat(client.destination), &flat(server.source))
+                let replacing = |old: [u64; 2], new: [u64; 2]| {
+                    let (old, new) = (old.map(u64::to_ne_bytes), new.map(u64::to_ne_bytes));
+                    Delta::replacing(old.as_flattened(), new.as_flattened())
+                };
+                let l4 = replacing(client.source, server.destination)
+                    + replacing(client.destination, server.source)
                     + Delta::replacing(
                         &client.l4_ports.to_ne_bytes(),
                         &server.turned().l4_ports.to_ne_bytes(),
