@@ -123,28 +123,31 @@ impl Announcer {
         while let Some((moment, port, address)) = self.due.first().copied()
             && moment <= now
         {
-            let stage = self.stages.get(&(port, address)).map(|(stage, _)| *stage);
+            self.due.pop_first();
+            let Some((stage, _)) = self.stages.get(&(port, address)).copied() else {
+                continue;
+            };
             let next = match (stage, address) {
-                (Some(Stage::New), IpAddr::V6(address)) => {
+                (Stage::New, IpAddr::V6(address)) => {
                     announcements.push(Announcement::Join(port, address));
                     announcements.push(Announcement::IsTaken(port, address));
                     Stage::Tentative
                 }
-                (Some(Stage::Tentative), IpAddr::V6(v6)) => {
+                (Stage::Tentative, IpAddr::V6(v6)) => {
                     announcements.push(Announcement::Join(port, v6));
                     announcements.push(Announcement::Have(port, address));
                     Stage::Announced
                 }
-                (Some(Stage::New | Stage::Tentative), IpAddr::V4(_)) => {
+                (Stage::New | Stage::Tentative, IpAddr::V4(_)) => {
                     announcements.push(Announcement::Have(port, address));
                     Stage::Announced
                 }
-                (Some(Stage::Announced), _) => {
+                (Stage::Announced, _) => {
                     announcements.push(Announcement::Have(port, address));
                     Stage::Settled
                 }
-                (Some(Stage::Settled), _) | (None, _) => Stage::Settled,
-                (Some(Stage::Duplicate), _) => Stage::Duplicate,
+                (Stage::Settled, _) => Stage::Settled,
+                (Stage::Duplicate, _) => Stage::Duplicate,
             };
             let due = match next {
                 Stage::Tentative | Stage::Announced => Some(now + STEP),
