@@ -302,3 +302,23 @@ fn a_port_without_an_address_asks_as_a_prober() {
         ]
     );
 }
+
+#[test]
+fn an_address_that_goes_and_comes_back_waits_its_second_anew() {
+    let mut stage = Stage::just_started(Limits::default());
+    stage.pass(500);
+    for wanted in [LocalAddresses::default(), crate::stage::addresses()] {
+        let now = stage.now;
+        stage
+            .slow_path
+            .set_addresses(ports(), &wanted, routes(None), now);
+    }
+    let is_told = |stage: &mut Stage| {
+        let sent = stage.sent();
+        sent.iter().any(|line| line.contains("na 2001:db8:1::100"))
+    };
+    stage.pass(900);
+    assert!(!is_told(&mut stage));
+    stage.pass(200);
+    assert!(is_told(&mut stage));
+}
