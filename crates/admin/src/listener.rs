@@ -30,7 +30,7 @@ const FOLDER_MODE: u32 = 0o755;
 const BACKLOG: i32 = 128;
 /// Another daemon holds the lock for less than a millisecond.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]

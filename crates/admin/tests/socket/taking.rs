@@ -83,7 +83,7 @@ fn of_many_that_find_a_dead_socket_at_once_one_gets_it() {
     const N_STARTERS: usize = 8;
     let folder = folder();
     let path = folder.path().join("admin.sock");
-    for _ in 0..20 {
+    for _ in 0..300 {
         drop(UnixListener::bind(&path).unwrap());
         let start = Barrier::new(N_STARTERS);
         let outcomes: Vec<Result<Listener, ListenError>> = thread::scope(|scope| {
