@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
     pub(crate) destinations: MappedSlice<DestinationTotals>,
     /// By `ServiceId`.
     pub(crate) scheduler_cursors: MappedSlice<SchedulerCursor>,
+    /// Where the search for local ports begins.
+    pub(crate) local_port_origin: u32,
     /// Connections ended to make room for others.
     pub(crate) n_evicted: u64,
     /// Segments that went without TOA because their options left no room for it.
@@ -37,6 +39,7 @@ impl Ledger {
             table: Table::new(n_connections, seed, pages, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             scheduler_cursors: MappedSlice::new(ServiceId::LIMIT as usize, Pages::Sparse)?,
+            local_port_origin: seed.0[0] as u32,
             n_evicted: 0,
             n_toa_omitted: 0,
         })

@@ -96,6 +96,9 @@ pub(crate) struct Tenant<'a> {
     pub(crate) real: Endpoint,
     pub(crate) worker: WorkerId,
     pub(crate) steering: &'a Steering,
+    /// Where cursors begin, random at every start: a director that is started again does not begin with tuples of
+    /// which the real servers still hold the TIME_WAIT.
+    pub(crate) origin: u32,
 }
 
 /// Finds a local endpoint for a connection to `tenant.real`; `cursor` is the destination's own and moves on.
@@ -115,7 +118,7 @@ pub(crate) fn lease(
     let n_pairs = class.len() * n_addresses;
     let mut oldest: Option<(u32, LipLease)> = None;
     for _ in 0..PROBES.min(n_pairs) {
-        let pair = u64::from(*cursor) % n_pairs;
+        let pair = (u64::from(*cursor) + u64::from(tenant.origin)) % n_pairs;
         *cursor = cursor.wrapping_add(1);
         let lip = pool.address(tenant.real.ip(), pair % n_addresses);
         let local = Endpoint::new(lip, class.get(pair / n_addresses));

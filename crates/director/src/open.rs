@@ -144,6 +144,7 @@ fn open_for(
         real: destination.real,
         worker: me,
         steering: &snapshot.steering,
+        origin: ledger.local_port_origin,
     };
     let totals = &mut ledger.destinations[destination.id.0 as usize];
     let Some(lease) = local_port::lease(

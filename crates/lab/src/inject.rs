@@ -3,10 +3,17 @@
 //! Promises: each frame is sent once, byte for byte, in order; a frame the kernel refuses is reported.
 //! Does not know: what the frames mean.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow};
 use pnet_datalink::{Channel, Config};
 
 use crate::namespace::Namespace;
+
+/// Frames between two pauses, and how long these are: about 100,000 frames a second, so that the ring of a receiver that
+/// shares its CPU with others does not overflow.
+const BURST: usize = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Sends `frames`, each from its Ethernet header on, out of `interface` of `namespace`. Returns how many were sent and
 /// how many the kernel refused: a packet socket takes nothing shorter than an Ethernet header or longer than the MTU.
@@ -26,7 +33,10 @@ pub fn inject(namespace: &Namespace, interface: &str, frames: &[Vec<u8>]) -> Res
             return Err(anyhow!("{} is no Ethernet interface", interface.name));
         };
         let mut injected = Injected::default();
-        for frame in frames {
+        for (number, frame) in (1..).zip(frames) {
+            if number % BURST == 0 {
+                std::thread::sleep(PAUSE);
+            }
             match sender.send_to(frame, None) {
                 Some(Ok(())) => injected.sent += 1,
                 Some(Err(_)) | None => injected.refused += 1,

@@ -244,6 +244,13 @@ fn director_namespace(lab: &Lab) -> Result<Namespace> {
 fn switch(lab: &Lab) -> Result<Namespace> {
     let switch = lab.namespace("switch")?;
     switch.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+    for family in ["iptables", "ip6tables", "arptables"] {
+        // Where the kernel has br_netfilter, it would swallow frames that break the rules of IP.
+        let key = format!("net.bridge.bridge-nf-call-{family}");
+        if std::path::Path::new("/proc/sys/net/bridge").exists() {
+            switch.sysctl(&key, "0")?;
+        }
+    }
     switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
     switch.ip("link set br0 up")?;
     Ok(switch)

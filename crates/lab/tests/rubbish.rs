@@ -44,6 +44,10 @@ fn random_frames(mac: [u8; 6], seed: u64) -> Vec<Vec<u8>> {
             frame[12..14].copy_from_slice(&ether_type);
             if number % 6 == 0 && len > ETHERNET_LEN {
                 frame[14] = 0x45;
+                // No fragment: the kernel gathers those before a packet socket of several queues sees them.
+                for byte in frame.iter_mut().skip(20).take(2) {
+                    *byte = 0;
+                }
             }
             if number % 6 == 1 && len > ETHERNET_LEN {
                 frame[14] = 0x60;
