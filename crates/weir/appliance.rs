@@ -25,7 +25,7 @@ use weir_worker::{
 
 use crate::io::DpdkIo;
 use crate::ports::{self, OpenPort, OpenPorts};
-use crate::way::Way;
+use crate::way::{self, Way};
 
 /// Frames that wait for the control thread, per worker, and the other way.
 const RING_FRAMES: usize = 1024;
@@ -132,6 +132,7 @@ impl Appliance {
         let compiled = numbers.compile(config, &mut Way::new(&mut slow_path, began), |_| {
             Load::default()
         })?;
+        slow_path.set_limits(way::limits(&compiled.settings));
         slow_path.set_addresses(
             facts,
             &compiled.addresses,

@@ -20,7 +20,7 @@ use weir_worker::{Counters, DestinationCounters};
 
 use crate::appliance::Appliance;
 use crate::ports;
-use crate::way::Way;
+use crate::way::{self, Way};
 
 /// How long a worker may take to fill a page of connections, or to adopt a snapshot.
 const WORKER_PATIENCE: Duration = Duration::from_secs(2);
@@ -133,6 +133,9 @@ impl Running {
             now,
         );
         control.slow_path.retain_pinned(&needed, now);
+        control
+            .slow_path
+            .set_limits(way::limits(&compiled.settings));
         let generation = control.publish_changed(|snapshot| {
             snapshot.services = compiled.services;
             snapshot.routes = compiled.routes;

@@ -1,14 +1,14 @@
-//! Ties the compiler of configurations to whoever knows the way on the wire.
+//! Ties the compiler of configurations to the slow path, which knows the way on the wire.
 //!
 //! Promises: remembers which numbers a configuration needs, so that the others can be given up.
 //! Does not know: MAC addresses.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_config::compile::NextHopNumbers;
-use weir_control::SlowPath;
-use weir_director::{NextHopId, PortId};
+use weir_control::{Limits, SlowPath};
+use weir_director::{NextHopId, PortId, Settings};
 
 /// Asks the slow path for the numbers of next hops.
 pub(crate) struct Way<'a> {
@@ -26,6 +26,17 @@ impl<'a> Way<'a> {
             now,
             needed: Vec::new(),
         }
+    }
+}
+
+/// What the slow path may remember under `settings`: the number of a next hop must outlive the connections that may
+/// still use it.
+pub(crate) fn limits(settings: &Settings) -> Limits {
+    let longest = Duration::from_millis(u64::from(settings.timeouts.longest_ticks()));
+    let default = Limits::default();
+    Limits {
+        number_is_kept: default.number_is_kept.max(longest * 2),
+        ..default
     }
 }
 

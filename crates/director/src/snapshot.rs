@@ -89,6 +89,11 @@ impl Timeouts {
         self
     }
 
+    /// The longest of them, in ticks.
+    pub fn longest_ticks(&self) -> u32 {
+        self.ticks.into_iter().max().unwrap_or(0)
+    }
+
     /// Ticks that a connection in `state` lives without a packet.
     #[inline]
     pub fn ticks(&self, state: State) -> u32 {
