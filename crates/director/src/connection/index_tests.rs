@@ -61,6 +61,23 @@ fn what_is_not_there_is_not_found() {
     }
 }
 
+/// What counts keys outside their first bucket counts down again, or it would overflow here.
+#[test]
+fn coming_and_going_leaves_no_count_behind() {
+    let mut index = Index::new(100, Pages::Sparse).unwrap();
+    let hash = hashes(9).next().unwrap();
+    let slot = |n| Slot::new(EntryId(n), Direction::Inbound);
+    // The first and the second bucket are full.
+    for n in 0..20 {
+        index.insert(hash, slot(n)).unwrap();
+    }
+    for _ in 0..=u32::from(u16::MAX) {
+        index.insert(hash, slot(20)).unwrap();
+        index.remove(hash, slot(20));
+    }
+    assert_eq!(index.find(hash, |found| found == slot(20)), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 

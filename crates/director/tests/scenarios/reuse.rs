@@ -1,7 +1,7 @@
 //! The same client tuple again (`conn_reuse_mode` 1 of IPVS).
 
 use weir_director::{Scheduler, State};
-use weir_testkit::{IPV4, IPV6, Rig, Site, tcp};
+use weir_testkit::{IPV4, IPV6, LAN_MAC, Rig, Site, tcp};
 use weir_wire::Protocol;
 
 use crate::conversation::Conversation;
@@ -64,19 +64,19 @@ fn a_syn_in_a_living_connection_passes_through() {
     );
 }
 
-/// A late ACK in TIME_WAIT begins nothing.
+/// Nothing but a SYN of the client's begins anything.
 #[test]
-fn only_a_syn_begins_anew() {
+fn only_a_clients_syn_begins_anew() {
     let mut rig = rig_with_two_servers();
     let first = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
     first.close(&mut rig);
+    let servers_syn = tcp(first.real, first.local).syn();
     for frame in [
         first.inbound(2, 2),
-        first.syn_ack(),
+        servers_syn.macs(LAN_MAC, LAN_MAC),
         first.inbound(2, 2).syn(),
     ] {
-        let before = rig.connection().local;
         rig.forward(&frame);
-        assert_eq!(rig.connection().local, before);
+        assert_eq!(rig.connection().local, first.local);
     }
 }

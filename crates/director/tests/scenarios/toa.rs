@@ -29,6 +29,7 @@ fn it_goes_until_the_server_is_acknowledged_beyond_its_syn() {
         let conversation = Conversation::begin(&mut rig, family.client, family.vip);
         rig.forward(&conversation.syn_ack());
         for (what, frame, n) in [
+            ("an ACK of less", conversation.inbound(1, 0), 1),
             ("third ACK", conversation.inbound(1, 1), 1),
             ("first data", conversation.inbound(1, 1).data(b"abc"), 1),
             ("upload", conversation.inbound(4, 1).data(b"def"), 1),
