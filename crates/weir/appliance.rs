@@ -15,7 +15,9 @@ use weir_config::compile::Numbers;
 use weir_config::sizing::{self, Sizing};
 use weir_config::{Config, Memory};
 use weir_control::{Control, Limits, SlowPath};
-use weir_director::{Director, Generation, Load, Seed, Sizes, Snapshot, Steering, Tick, WorkerId};
+use weir_director::{
+    Director, Generation, Load, NextHopId, Seed, Sizes, Snapshot, Steering, Tick, WorkerId,
+};
 use weir_dpdk::{Eal, EalConfig, EalMemory};
 use weir_memory::Pages;
 use weir_worker::{
@@ -46,6 +48,8 @@ pub(crate) struct Appliance {
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     /// By `WorkerId`.
     pub(crate) listings: Vec<Arc<Listing>>,
+    /// The next hops that the running configuration needs.
+    pub(crate) needed: Vec<NextHopId>,
     /// MiB taken for buffers and tables.
     pub(crate) memory_mib: u64,
     workers: Vec<JoinHandle<()>>,
@@ -129,9 +133,9 @@ impl Appliance {
         let facts: Vec<_> = ports.iter().map(|port| port.facts.clone()).collect();
         let mut slow_path = SlowPath::new(facts.clone(), Limits::default(), began);
         let mut numbers = Numbers::default();
-        let compiled = numbers.compile(config, &mut Way::new(&mut slow_path, began), |_| {
-            Load::default()
-        })?;
+        let mut way = Way::new(&mut slow_path, began);
+        let compiled = numbers.compile(config, &mut way, |_| Load::default())?;
+        let needed = way.needed;
         slow_path.set_limits(way::limits(&compiled.settings));
         slow_path.set_addresses(
             facts,
@@ -224,6 +228,7 @@ impl Appliance {
             published,
             mailboxes,
             listings,
+            needed,
             memory_mib: sizing.mib(),
             workers,
             stop,

@@ -113,15 +113,18 @@ impl Running {
             numbers,
             ports,
             published,
+            needed,
             ..
         } = &mut *appliance;
-        let load = |id| load_of(published, id);
         let now = Instant::now();
         let mut way = Way::new(&mut control.slow_path, now);
-        let compiled = numbers
-            .compile(config, &mut way, load)
-            .map_err(|error| Refusal::new(error.to_string()))?;
-        let needed = std::mem::take(&mut way.needed);
+        let compiled = numbers.compile(config, &mut way, |id| load_of(published, id));
+        let newly_needed = way.needed;
+        if compiled.is_ok() {
+            *needed = newly_needed;
+        }
+        control.slow_path.retain_pinned(needed, now);
+        let compiled = compiled.map_err(|error| Refusal::new(error.to_string()))?;
         for (open, port) in ports.iter_mut().zip(&config.ports) {
             open.facts.addresses.clone_from(&port.addresses);
         }
@@ -132,7 +135,6 @@ impl Running {
             Arc::clone(&compiled.routes),
             now,
         );
-        control.slow_path.retain_pinned(&needed, now);
         control
             .slow_path
             .set_limits(way::limits(&compiled.settings));
