@@ -313,7 +313,7 @@ impl World {
     /// a number above the last. smoltcp does not look, so the harness takes the old socket away.
     fn watch(&mut self, n: usize, sent: &Decoded) {
         let segment = sent.segment();
-        let tuple = (sent.source, sent.destination);
+        let flow = (sent.source, sent.destination);
         let is_syn = segment.flags == "S";
         let occupied =
             segment.data.len() as u32 + u32::from(is_syn) + u32::from(segment.flags.contains('F'));
@@ -333,7 +333,7 @@ impl World {
                 (is_waiting && remote == Some(sent.source)).then_some(handle)
             });
             if let Some(old) = old {
-                let last = self.last_numbers[&tuple];
+                let last = self.last_numbers[&flow];
                 assert!(
                     is_above(segment.sequence, last),
                     "{sent} is not above {last}"
@@ -341,11 +341,11 @@ impl World {
                 let is_timestamp = |option: &TcpOption| matches!(option, TcpOption::Timestamps(..));
                 assert!(!segment.options.iter().any(is_timestamp), "{sent}");
                 host.sockets.remove(old);
-                self.last_numbers.remove(&tuple);
+                self.last_numbers.remove(&flow);
                 self.n_taken_over += 1;
             }
         }
-        let last = self.last_numbers.entry(tuple).or_insert(next);
+        let last = self.last_numbers.entry(flow).or_insert(next);
         if is_above(next, *last) {
             *last = next;
         }
@@ -542,7 +542,7 @@ fn in_fair_weather_nothing_is_late() {
 
 /// One local port for all: connection after connection takes the tuple over while the real server is in TIME_WAIT.
 #[test]
-fn a_tuple_taken_over_and_over_carries_every_byte() {
+fn a_local_port_taken_over_and_over_carries_every_byte() {
     for (family, seed) in [(IPV4, 31), (IPV6, 32), (IPV4, 33)] {
         const N_CONNECTIONS: usize = 12;
         let site = Site::new()

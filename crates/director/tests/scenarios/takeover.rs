@@ -191,7 +191,7 @@ fn the_oldest_goes_first() {
 
 /// A connection that was reset left nothing at the real server to be above of.
 #[test]
-fn a_closed_tuple_is_taken_over_unshifted_when_nothing_is_remembered() {
+fn what_was_reset_is_taken_over_unshifted() {
     let mut rig = rig_with_local_ports(IPV4, 5000, 5000);
     let first = Conversation::establish(&mut rig, client(IPV4, 1), IPV4.vip);
     rig.forward(&first.outbound(1, 1).rst());
