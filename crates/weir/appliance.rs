@@ -145,10 +145,11 @@ impl Appliance {
         );
         let n_workers = config.runtime.workers.len();
         let seed = random_seed()?;
+        let spreads = ports.iter().map(|open| open.spread.rss.clone()).collect();
         let first = Snapshot {
             generation: Generation(1),
             next_hops: Arc::new(slow_path.next_hops()),
-            steering: Arc::new(Steering::new(n_workers as u8, seed)),
+            steering: Arc::new(Steering::new(n_workers as u8, seed, spreads)),
             services: compiled.services,
             routes: compiled.routes,
             addresses: compiled.addresses,

@@ -250,12 +250,8 @@ impl Daemon for Running {
 
     async fn ports(&self) -> Result<Vec<PortRow>, Refusal> {
         let appliance = self.appliance.borrow();
-        let n_workers = appliance.published.len();
-        appliance
-            .ports
-            .iter()
-            .map(|open| port_row(open, n_workers).map_err(|error| Refusal::new(error.to_string())))
-            .collect()
+        let rows = appliance.ports.iter().map(port_row);
+        rows.map(|row| row.map_err(|error| Refusal::new(error.to_string()))).collect()
     }
 
     async fn services(&self) -> Result<Vec<ServiceRow>, Refusal> {
@@ -456,7 +452,7 @@ fn connection_row(view: &ConnectionView, worker: usize) -> ConnectionRow {
     }
 }
 
-fn port_row(open: &ports::OpenPort, n_workers: usize) -> Result<PortRow, weir_dpdk::Error> {
+fn port_row(open: &ports::OpenPort) -> Result<PortRow, weir_dpdk::Error> {
     let link = open.port.link()?;
     let counters = open.port.counters()?;
     Ok(PortRow {
@@ -475,7 +471,7 @@ fn port_row(open: &ports::OpenPort, n_workers: usize) -> Result<PortRow, weir_dp
         mtu: u32::from(open.facts.mtu),
         receive_queues: u32::from(open.info.n_rx_queues),
         transmit_queues: u32::from(open.info.n_tx_queues),
-        rss: ports::describe_steering(&open.info, n_workers),
+        rss: open.spread.why.clone(),
         received_packets: counters.received,
         received_bytes: counters.received_bytes,
         missed_packets: counters.missed,

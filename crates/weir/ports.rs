@@ -6,8 +6,10 @@
 use weir_config::sizing;
 use weir_config::{Config, Device};
 use weir_control::PortFacts;
-use weir_director::{PortId, WorkerId};
-use weir_dpdk::{Eal, Error, Mempool, MempoolConfig, Port, PortConfig, PortInfo, PortOptions};
+use weir_director::{HashedL4Ports, PortId, Rss, WorkerId};
+use weir_dpdk::{
+    Eal, Error, Mempool, MempoolConfig, Port, PortConfig, PortInfo, PortOptions, RssState,
+};
 use weir_wire::ethernet::Mac;
 use weir_worker::PortPlan;
 
@@ -21,7 +23,18 @@ pub(crate) struct OpenPort {
     pub(crate) info: PortInfo,
     /// What the slow path knows of it.
     pub(crate) facts: PortFacts,
+    /// How its packets find their worker.
+    pub(crate) spread: Spread,
     pool: Mempool,
+}
+
+/// How a port's packets find their worker.
+#[derive(Clone)]
+pub(crate) struct Spread {
+    /// What the director computes with; `None`: it goes by its own hash.
+    pub(crate) rss: Option<Rss>,
+    /// What was chosen and why, in words.
+    pub(crate) why: String,
 }
 
 /// All ports, and each worker's queues and plan.
@@ -135,6 +148,7 @@ fn open_one(
         &pool,
     )?;
     let info = open.info()?;
+    let spread = spread(&open, &info, n_workers)?;
     let facts = PortFacts {
         id,
         name: port.name.clone(),
@@ -147,26 +161,51 @@ fn open_one(
             port: open,
             info,
             facts,
+            spread,
             pool,
         },
         queues,
     ))
 }
 
-/// How flows find their worker on a port, and why this way.
-pub(crate) fn describe_steering(info: &PortInfo, n_workers: usize) -> String {
+/// How flows find their worker on a port: by RSS if the port tells all there is to know about it.
+fn spread(port: &Port, info: &PortInfo, n_workers: usize) -> Result<Spread, Error> {
+    if n_workers == 1 {
+        return Ok(Spread::unknown("one worker owns every flow"));
+    }
     let n_queues = usize::from(info.n_rx_queues);
-    let how = match (n_workers, n_queues, &info.rss) {
-        (1, _, _) => "one worker owns every flow".to_owned(),
-        (_, 1, _) => "one queue; workers share it by weir's own hash and hand packets over".to_owned(),
-        (_, _, None) => {
-            "the device does not tell how it spreads packets; weir's own hash names the owner and packets are handed over".to_owned()
-        }
-        (_, _, Some(_)) => "RSS spreads packets; weir's own hash names the owner and packets are handed over".to_owned(),
+    if n_queues < n_workers {
+        let why =
+            format!("{n_queues} queue(s) for {n_workers} workers; weir's own hash names the owner");
+        return Ok(Spread::unknown(why));
+    }
+    let Some(RssState { key, table, fields }) = port.rss()? else {
+        return Ok(Spread::unknown(
+            "the device does not tell its RSS key; weir's own hash names the owner",
+        ));
     };
-    if n_queues < n_workers && n_workers > 1 {
-        format!("{how} ({n_queues} of {n_workers} queues wanted)")
-    } else {
-        how
+    let hashed = HashedL4Ports {
+        tcp_v4: fields.ipv4_tcp,
+        udp_v4: fields.ipv4_udp,
+        tcp_v6: fields.ipv6_tcp,
+        udp_v6: fields.ipv6_udp,
+    };
+    Ok(match Rss::new(&key, &table, hashed, n_workers as u8) {
+        Some(rss) => Spread {
+            rss: Some(rss),
+            why: "RSS: its queue names the owner, local ports are chosen to match".to_owned(),
+        },
+        None => Spread::unknown(
+            "the device's RSS key or table cannot be computed with; weir's own hash names the owner",
+        ),
+    })
+}
+
+impl Spread {
+    fn unknown(why: impl Into<String>) -> Self {
+        Self {
+            rss: None,
+            why: why.into(),
+        }
     }
 }

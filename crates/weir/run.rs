@@ -22,7 +22,6 @@ use weir_config::Config;
 use crate::appliance::{Appliance, StartError};
 use crate::arguments::{LogFormat, Run};
 use crate::daemon::{Running, allowed_cpus};
-use crate::ports;
 
 /// The slow path does what is due at least this often, whether a bell rings or not.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
@@ -208,7 +207,7 @@ fn log_start(config: &Config, appliance: &Appliance) {
             open.facts.mtu,
             open.info.n_rx_queues,
             open.info.n_tx_queues,
-            ports::describe_steering(&open.info, config.runtime.workers.len())
+            open.spread.why
         );
     }
 }

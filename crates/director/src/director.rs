@@ -17,7 +17,7 @@ use weir_wire::{Content, Headers, Packet};
 use crate::connection::{Candidate, ConnectionView, TableUsage};
 use crate::ledger::Ledger;
 use crate::totals::{DestinationTotals, Load};
-use crate::{DestinationId, Seed, Snapshot, Tick, Verdict, WorkerId, forward, open};
+use crate::{DestinationId, PortId, Seed, Snapshot, Tick, Verdict, WorkerId, forward, open};
 
 /// Packets that are handled together, at most.
 pub const BURST: usize = 32;
@@ -25,8 +25,10 @@ pub const BURST: usize = 32;
 /// How a burst reached the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// From a port with this MAC address.
+    /// From a port.
     Wire {
+        /// The port.
+        port: PortId,
         /// The port's own MAC address.
         mac: Mac,
     },

@@ -113,8 +113,6 @@ drop_reasons! {
     HandOffRingFull = "hand_off_ring_full": "The ring to the worker that owns the connection is full.",
     /// The port does not take more packets.
     TransmitQueueFull = "transmit_queue_full": "The transmit queue of the port is full.",
-    /// The buffer has no room for what is to be inserted.
-    NoHeadroom = "no_headroom": "The buffer has no room before the frame for what is to be inserted.",
     /// No buffer is free.
     NoBuffer = "no_buffer": "No free buffer for a packet that the control thread wants to send.",
 }

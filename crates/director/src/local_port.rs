@@ -9,13 +9,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use weir_wire::{Endpoint, FlowKey, L4Port, Protocol};
+use weir_wire::{Endpoint, FlowKey, L4Port};
 
 use crate::connection::{EntryId, Table};
-use crate::{Steering, Tick, WorkerId};
+use crate::steering::Reply;
+use crate::{Steering, Tick};
 
 /// How many pairs are looked at before a tuple is taken over.
-const PROBES: u64 = 16;
+const PROBES: u32 = 16;
 
 /// A range of L4 ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +66,14 @@ impl LocalPool {
         pool
     }
 
-    fn n_addresses(&self, like: IpAddr) -> u64 {
+    fn n_addresses(&self, like: IpAddr) -> u32 {
         match like {
-            IpAddr::V4(_) => self.v4.len() as u64,
-            IpAddr::V6(_) => self.v6.len() as u64,
+            IpAddr::V4(_) => self.v4.len() as u32,
+            IpAddr::V6(_) => self.v6.len() as u32,
         }
     }
 
-    fn address(&self, like: IpAddr, place: u64) -> IpAddr {
+    fn address(&self, like: IpAddr, place: u32) -> IpAddr {
         match like {
             IpAddr::V4(_) => IpAddr::V4(self.v4[place as usize]),
             IpAddr::V6(_) => IpAddr::V6(self.v6[place as usize]),
@@ -89,40 +90,30 @@ pub(crate) struct LipLease {
     pub(crate) taken_over: Option<EntryId>,
 }
 
-/// Who asks, and for what.
-#[derive(Clone, Copy)]
-pub(crate) struct Tenant<'a> {
-    pub(crate) protocol: Protocol,
-    pub(crate) real: Endpoint,
-    pub(crate) worker: WorkerId,
-    pub(crate) steering: &'a Steering,
-    /// Where cursors begin, random at every start: a director that is started again does not begin with tuples of
-    /// which the real servers still hold the TIME_WAIT.
-    pub(crate) origin: u32,
-}
-
-/// Finds a local endpoint for a connection to `tenant.real`; `cursor` is the destination's own and moves on.
+/// Finds a local endpoint for the connection whose `replies` are these; `cursor` is the destination's own and moves on.
+/// `origin` is where cursors begin, random at every start: a director that is started again does not begin with tuples
+/// of which the real servers still hold the TIME_WAIT.
 pub(crate) fn lease(
     pool: &LocalPool,
-    tenant: &Tenant<'_>,
+    replies: &Reply,
+    steering: &Steering,
     cursor: &mut u32,
+    origin: u32,
     table: &Table,
     now: Tick,
 ) -> Option<LipLease> {
-    let class = PortClass::new(
-        pool.l4_ports,
-        tenant.steering.local_port_stride(),
-        tenant.worker,
-    );
-    let n_addresses = pool.n_addresses(tenant.real.ip());
-    let n_pairs = class.len() * n_addresses;
+    let n_addresses = pool.n_addresses(replies.real.ip());
     let mut oldest: Option<(u32, LipLease)> = None;
-    for _ in 0..PROBES.min(n_pairs) {
-        let pair = (u64::from(*cursor) + u64::from(tenant.origin)) % n_pairs;
+    for _ in 0..PROBES {
+        let pair = cursor.wrapping_add(origin);
         *cursor = cursor.wrapping_add(1);
-        let lip = pool.address(tenant.real.ip(), pair % n_addresses);
-        let local = Endpoint::new(lip, class.get(pair / n_addresses));
-        let reply = FlowKey::new(tenant.protocol, tenant.real, local)?;
+        let lip = pool.address(replies.real.ip(), pair.checked_rem(n_addresses)?);
+        let Some(lport) = steering.local_port(replies, lip, pool.l4_ports, pair / n_addresses)
+        else {
+            continue;
+        };
+        let local = Endpoint::new(lip, lport);
+        let reply = FlowKey::new(replies.protocol, replies.real, local)?;
         let Some(found) = table.find(&reply, table.hash(&reply)) else {
             return Some(LipLease {
                 reply,
@@ -143,83 +134,4 @@ pub(crate) fn lease(
         }
     }
     oldest.map(|(_, lease)| lease)
-}
-
-/// The local ports that belong to one worker: every `stride`-th.
-#[derive(Clone, Copy, Debug)]
-struct PortClass {
-    first: u32,
-    last: u32,
-    stride: u32,
-}
-
-impl PortClass {
-    fn new(range: L4PortRange, stride: u16, worker: WorkerId) -> Self {
-        let (first, stride, worker) = (
-            u32::from(range.first),
-            u32::from(stride),
-            u32::from(worker.0),
-        );
-        let first = first + (worker + stride - first % stride) % stride;
-        Self {
-            first,
-            last: u32::from(range.last),
-            stride,
-        }
-    }
-
-    fn len(self) -> u64 {
-        if self.first > self.last {
-            0
-        } else {
-            u64::from((self.last - self.first) / self.stride + 1)
-        }
-    }
-
-    /// The `place`-th, `place` below `len`.
-    fn get(self, place: u64) -> L4Port {
-        (self.first + place as u32 * self.stride) as L4Port
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_port_of_the_range_belongs_to_one_worker() {
-        for n_workers in 1..=5u16 {
-            let mut owners = vec![0; 1 << 16];
-            for worker in 0..n_workers {
-                let class = PortClass::new(
-                    L4PortRange {
-                        first: 1021,
-                        last: 2003,
-                    },
-                    n_workers,
-                    WorkerId(worker as u8),
-                );
-                for place in 0..class.len() {
-                    let lport = class.get(place);
-                    assert_eq!(lport % n_workers, worker);
-                    owners[usize::from(lport)] += 1;
-                }
-            }
-            assert!((1021..=2003).all(|lport| owners[lport] == 1));
-            assert_eq!(owners.iter().sum::<i32>(), 2003 - 1021 + 1);
-        }
-    }
-
-    #[test]
-    fn a_range_smaller_than_the_number_of_workers_leaves_some_without() {
-        let class = PortClass::new(
-            L4PortRange {
-                first: 5000,
-                last: 5000,
-            },
-            2,
-            WorkerId(1),
-        );
-        assert_eq!(class.len(), 0);
-    }
 }

@@ -14,8 +14,9 @@ use crate::address::AddressUse;
 use crate::connection::{EntryId, Flags, Found, Keys, NewConnection};
 use crate::forward;
 use crate::ledger::Ledger;
-use crate::local_port::{self, Tenant};
+use crate::local_port;
 use crate::service::{ClientAddress, Method, Service, ServiceKey};
+use crate::steering::Reply;
 use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
 
 /// Deals with a packet whose key is in no table of this worker. `Ok`: the connection it has just opened.
@@ -42,9 +43,11 @@ pub(crate) fn open(
         .ok_or(Verdict::Drop(DropReason::AddressNotOurs))?;
     check_source(frame, headers, snapshot)?;
     // (2)
-    let owner = snapshot.steering.owner(&headers.key, destination_use);
-    if owner != me && arrival != Arrival::HandedOver {
-        return Err(Verdict::HandOff(owner));
+    if let Arrival::Wire { port, .. } = arrival {
+        let owner = snapshot.steering.owner(&headers.key, destination_use, port);
+        if owner != me {
+            return Err(Verdict::HandOff(owner));
+        }
     }
     // (3)
     if headers.content == Content::IcmpError {
@@ -63,7 +66,7 @@ pub(crate) fn open(
 
 /// A frame to another MAC address was flooded by a switch, or the port is promiscuous.
 fn check_addressed_to_us(frame: &[u8], arrival: Arrival) -> Result<(), Verdict> {
-    let Arrival::Wire { mac } = arrival else {
+    let Arrival::Wire { mac, .. } = arrival else {
         return Ok(());
     };
     match ethernet::destination(frame) {
@@ -139,18 +142,19 @@ fn open_for(
         pool,
         client_address,
     } = &destination.method;
-    let tenant = Tenant {
+    let replies = Reply {
         protocol: service.key.protocol,
         real: destination.real,
+        port: snapshot.next_hops.get(destination.next_hop).port,
         worker: me,
-        steering: &snapshot.steering,
-        origin: ledger.local_port_origin,
     };
     let totals = &mut ledger.destinations[destination.id.0 as usize];
     let Some(lease) = local_port::lease(
         pool,
-        &tenant,
+        &replies,
+        &snapshot.steering,
         &mut totals.local_port_cursor,
+        ledger.local_port_origin,
         &ledger.table,
         now,
     ) else {

@@ -12,7 +12,10 @@ use weir_wire::{Packet, Protocol};
 const N_PACKETS: usize = 1_000_000;
 
 fn arrival() -> Arrival {
-    Arrival::Wire { mac: WAN_MAC }
+    Arrival::Wire {
+        port: PortId(0),
+        mac: WAN_MAC,
+    }
 }
 
 /// Gives worker 0 a burst of these frames; they have verdicts `Transmit` afterwards.

@@ -16,7 +16,7 @@ use weir_wire::Packet;
 use crate::buffer::TestBuffer;
 use crate::decode::{Decoded, decode};
 use crate::frame::FrameBuilder;
-use crate::site::{LAN_MAC, Site, WAN_MAC};
+use crate::site::{LAN, LAN_MAC, Site, WAN, WAN_MAC};
 
 /// What became of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +121,12 @@ impl Rig {
         let is_for_lan = frames
             .first()
             .is_some_and(|frame| frame.starts_with(&LAN_MAC.0));
-        let mac = if is_for_lan { LAN_MAC } else { WAN_MAC };
-        let mut outcomes = self.process(worker, frames, Arrival::Wire { mac });
+        let (port, mac) = if is_for_lan {
+            (LAN, LAN_MAC)
+        } else {
+            (WAN, WAN_MAC)
+        };
+        let mut outcomes = self.process(worker, frames, Arrival::Wire { port, mac });
         for (outcome, frame) in outcomes.iter_mut().zip(frames) {
             if let Verdict::HandOff(owner) = outcome.verdict {
                 assert_ne!(owner, worker, "handed off to itself");

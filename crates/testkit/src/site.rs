@@ -347,7 +347,7 @@ impl Site {
             routes: Arc::new(Routes::new(self.routes.clone())),
             next_hops: Arc::new(NextHops::new(self.hops.iter().copied())),
             addresses: Arc::new(self.addresses.iter().copied().collect::<LocalAddresses>()),
-            steering: Arc::new(Steering::new(self.n_workers, Self::SEED)),
+            steering: Arc::new(Steering::new(self.n_workers, Self::SEED, Vec::new())),
             counted: self.destination_ids.values().copied().collect(),
             settings: self.settings,
         })

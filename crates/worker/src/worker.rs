@@ -177,7 +177,7 @@ impl<Io: PacketIo> Worker<Io> {
             return false;
         }
         self.counters.received += burst.len() as u64;
-        self.process(&mut burst, id, Arrival::Wire { mac }, now);
+        self.process(&mut burst, id, Arrival::Wire { port: id, mac }, now);
         true
     }
 
@@ -317,7 +317,7 @@ impl<Io: PacketIo> Worker<Io> {
                         .map_or(Mac::default(), |plan| plan.mac);
                     let mut burst = Burst::new();
                     burst.push(buffer);
-                    self.process(&mut burst, port, Arrival::Wire { mac }, now);
+                    self.process(&mut burst, port, Arrival::Wire { port, mac }, now);
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! SYN, so that it arrives under SYN cookies, deferred accept and fast open alike.
 //! Does not know: how the option is written (`weir_wire::toa`).
 
+use weir_wire::Headers;
 use weir_wire::tcp::{self, Flags as TcpFlags};
 
 use crate::connection::{Connection, Flags};
@@ -38,6 +39,14 @@ pub(super) fn is_due(
 #[inline]
 pub(super) fn option_bytes(is_ipv6: bool) -> u16 {
     if is_ipv6 { 20 } else { 8 }
+}
+
+/// Bytes by which the option lets a segment grow; 0 where its other options leave no room for it.
+#[inline]
+pub(super) fn growth(headers: &Headers) -> u16 {
+    let bytes = option_bytes(headers.is_ipv6());
+    let has_room = usize::from(headers.l4_header_bytes) + usize::from(bytes) <= tcp::MAX_HEADER_BYTES;
+    if has_room { bytes } else { 0 }
 }
 
 /// Settles the question for good at the client's FIN, when `server_sequence` gets another meaning.

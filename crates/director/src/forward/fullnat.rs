@@ -10,7 +10,7 @@ use weir_wire::{Content, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp};
 use super::{client_address, sequence};
 use crate::connection::{Direction, EntryId, Flags, Found};
 use crate::ledger::Ledger;
-use crate::{DropReason, NextHop, PuntReason, Snapshot, Tick, Verdict};
+use crate::{NextHop, PuntReason, Snapshot, Tick, Verdict};
 
 /// Rewrites a TCP segment or UDP datagram of a connection. `Err`: it is as it came in.
 #[inline]
@@ -24,9 +24,10 @@ pub(super) fn apply(
 ) -> Result<Verdict, Verdict> {
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    let toa_bytes = toa_bytes(packet, headers, found, ledger);
+    let is_toa_due = is_toa_due(packet, headers, found, ledger);
+    let growth = if is_toa_due { client_address::growth(headers) } else { 0 };
     // (1) Whatever refuses the packet does so before its first byte changes.
-    let mtu = hop.mtu.saturating_sub(toa_bytes);
+    let mtu = hop.mtu.saturating_sub(growth);
     if headers.ip_bytes() > mtu {
         return Err(if hop.is_resolved() {
             super::refuse_size(packet.frame(), headers, mtu)
@@ -37,9 +38,6 @@ pub(super) fn apply(
     if headers.ttl <= 1 {
         return Err(Verdict::Punt(PuntReason::TtlExceeded));
     }
-    if usize::from(toa_bytes) > packet.headroom() {
-        return Err(Verdict::Drop(DropReason::NoHeadroom));
-    }
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
     let mut headers = *headers;
@@ -49,11 +47,11 @@ pub(super) fn apply(
             [..usize::from(headers.l4_header_bytes)];
         match found.direction {
             Direction::Inbound => {
-                edit_inbound(header, &headers, found.id, ledger, snapshot, toa_bytes != 0)
+                edit_inbound(header, &headers, found.id, ledger, snapshot, is_toa_due)
             }
             Direction::Outbound => edit_outbound(header, &headers, found.id, ledger),
         }
-        if toa_bytes != 0 {
+        if is_toa_due {
             let client = ledger.table.client(found.id);
             match toa::insert(packet, &mut headers, snapshot.settings.toa_kind, client) {
                 Toa::Inserted(_) | Toa::Overwritten => {}
@@ -66,20 +64,15 @@ pub(super) fn apply(
     Ok(Verdict::Transmit(hop.port))
 }
 
-/// Bytes by which TOA will let the packet grow, 0 when it does not go with it.
+/// Whether TOA goes with the packet.
 #[inline]
-fn toa_bytes(packet: &Packet<'_>, headers: &Headers, found: Found, ledger: &mut Ledger) -> u16 {
+fn is_toa_due(packet: &Packet<'_>, headers: &Headers, found: Found, ledger: &mut Ledger) -> bool {
     if headers.content != Content::Tcp || found.direction == Direction::Outbound {
-        return 0;
+        return false;
     }
-    let Some(header) = packet.frame()[usize::from(headers.l4)..].first_chunk() else {
-        return 0;
-    };
     let connection = ledger.table.get_mut(found.id);
-    if !client_address::is_due(connection, headers.tcp_flags, header) {
-        return 0;
-    }
-    client_address::option_bytes(headers.is_ipv6())
+    let header = packet.frame()[usize::from(headers.l4)..].first_chunk();
+    header.is_some_and(|header| client_address::is_due(connection, headers.tcp_flags, header))
 }
 
 /// What is done to a client's TCP header apart from its L4 ports.

@@ -210,12 +210,24 @@ fn a_segment_that_does_not_fit_with_it_is_punted_with_the_right_mtu() {
     }
 }
 
+/// Nor is a segment too big for an option that it cannot take.
+#[test]
+fn where_it_is_left_out_it_needs_no_room_on_the_way() {
+    for family in FAMILIES {
+        let mut rig = tcp_rig();
+        let full = [TcpOption::Other(77, vec![0; 38])];
+        let syn = tcp(family.client, family.vip).syn().options(&full).ip_bytes(1500);
+        assert_eq!(rig.forward(&syn).ip_bytes, 1500);
+    }
+}
+
 /// A buffer without room before the frame.
 #[test]
-fn no_headroom_is_a_named_drop() {
+fn without_headroom_it_is_left_out_and_counted() {
     let mut rig = tcp_rig().headroom(7);
     let syn = tcp(IPV4.client, IPV4.vip).syn();
-    rig.send(&syn).is_dropped(DropReason::NoHeadroom);
+    assert_eq!(n_toa(&rig.forward(&syn), IPV4), 0);
+    assert_eq!(rig.directors[0].n_toa_omitted(), 1);
     let mut rig = tcp_rig().headroom(8);
     assert_eq!(n_toa(&rig.forward(&syn), IPV4), 1);
 }

@@ -1,0 +1,168 @@
+//! Which worker owns a flow.
+//!
+//! Promises: every worker gives the same answer, whatever queue a packet came in by; both directions of a FULLNAT
+//! connection have the same owner, because its local port was chosen so.
+//! Does not know: tables and rings. Asked on a miss only.
+//!
+//! How it works: on a port that tells how it spreads packets (`rss`), the owner is the worker whose queue it picks, so
+//! that packets seldom change hands. On any other, a client's flow belongs by weir's own hash of (CIP, cport), a
+//! reply by its local port modulo the number of workers. The queue of arrival is never evidence: packets that come in
+//! elsewhere are handed over.
+
+mod rss;
+mod toeplitz;
+
+use std::net::IpAddr;
+
+use weir_wire::{Endpoint, FlowKey, L4Port, Protocol};
+
+pub use rss::{HashedL4Ports, Rss};
+
+use crate::{AddressUse, L4PortRange, PortId, Seed, WorkerId};
+
+/// Decides the owner of a flow. The same for all workers of a process.
+#[derive(Clone, Debug)]
+pub struct Steering {
+    n_workers: u8,
+    seed: Seed,
+    /// By `PortId`; `None`, or no row: the port does not tell how it spreads packets.
+    ports: Vec<Option<Rss>>,
+}
+
+impl Default for Steering {
+    /// One worker owns everything.
+    fn default() -> Self {
+        Self::new(1, Seed([0; 4]), Vec::new())
+    }
+}
+
+impl Steering {
+    /// For `n_workers` workers, at least one. `ports[i]`: how port *i* spreads packets, if it tells.
+    pub fn new(n_workers: u8, seed: Seed, ports: Vec<Option<Rss>>) -> Self {
+        Self {
+            n_workers: n_workers.max(1),
+            seed,
+            ports,
+        }
+    }
+
+    /// The worker that owns a packet of flow `key` on `port`, whose destination address has `destination_use`.
+    pub fn owner(&self, key: &FlowKey, destination_use: AddressUse, port: PortId) -> WorkerId {
+        if self.n_workers == 1 {
+            return WorkerId(0);
+        }
+        self.rss(port)
+            .and_then(|rss| rss.owner(key))
+            .unwrap_or_else(|| match destination_use {
+                AddressUse::Virtual | AddressUse::Own => self.owner_of_client(key),
+                AddressUse::Local => self.owner_of_local_port(key.destination().port()),
+            })
+    }
+
+    /// The `place`-th of the local ports that `reply` allows. Places go on for ever, round and round. `None`: there is
+    /// none at this place.
+    pub(crate) fn local_port(
+        &self,
+        reply: &Reply,
+        lip: IpAddr,
+        range: L4PortRange,
+        place: u32,
+    ) -> Option<L4Port> {
+        let Reply {
+            protocol,
+            real,
+            port,
+            worker,
+        } = *reply;
+        let told = match self.n_workers {
+            1 => None,
+            _ => self
+                .rss(port)
+                .and_then(|rss| rss.local_port(protocol, real, lip, worker, range, place)),
+        };
+        told.unwrap_or_else(|| Residues::new(range, self.n_workers, worker).get(place))
+    }
+
+    fn rss(&self, port: PortId) -> Option<&Rss> {
+        self.ports.get(usize::from(port.0))?.as_ref()
+    }
+
+    fn owner_of_local_port(&self, lport: L4Port) -> WorkerId {
+        WorkerId((lport % u16::from(self.n_workers)) as u8)
+    }
+
+    fn owner_of_client(&self, key: &FlowKey) -> WorkerId {
+        let client_only = match *key {
+            FlowKey::V4(mut key) => {
+                key.addresses = half(key.addresses);
+                key.l4_ports = first_l4_port(key.l4_ports);
+                FlowKey::V4(key)
+            }
+            FlowKey::V6(mut key) => {
+                key.destination = [0; 2];
+                key.l4_ports = first_l4_port(key.l4_ports);
+                FlowKey::V6(key)
+            }
+        };
+        let hash = self.seed.hash(&client_only) >> 32;
+        WorkerId(((hash * u64::from(self.n_workers)) >> 32) as u8)
+    }
+}
+
+/// What is known of the replies to a connection before it has a local endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply {
+    pub(crate) protocol: Protocol,
+    /// The real server they come from.
+    pub(crate) real: Endpoint,
+    /// The port by which they come.
+    pub(crate) port: PortId,
+    /// The worker that they must belong to.
+    pub(crate) worker: WorkerId,
+}
+
+/// The L4 ports of a range that leave a worker's number when divided by the number of workers.
+#[derive(Clone, Copy, Debug)]
+struct Residues {
+    first: u32,
+    last: u32,
+    n_workers: u32,
+}
+
+impl Residues {
+    fn new(range: L4PortRange, n_workers: u8, worker: WorkerId) -> Self {
+        let (first, n_workers, worker) = (
+            u32::from(range.first),
+            u32::from(n_workers),
+            u32::from(worker.0),
+        );
+        let first = first + (worker + n_workers - first % n_workers) % n_workers;
+        Self {
+            first,
+            last: u32::from(range.last),
+            n_workers,
+        }
+    }
+
+    /// The `place`-th, round and round; `None` when there is none at all.
+    fn get(self, place: u32) -> Option<L4Port> {
+        let n_lports = (self.last + self.n_workers).checked_sub(self.first)? / self.n_workers;
+        let place = place.checked_rem(n_lports)?;
+        Some((self.first + place * self.n_workers) as L4Port)
+    }
+}
+
+/// The source address alone of a pair as it lies in a packet.
+fn half(addresses: u64) -> u64 {
+    let [a, b, c, d, ..] = addresses.to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0])
+}
+
+/// The source L4 port alone of a pair as it lies in a packet.
+fn first_l4_port(l4_ports: u32) -> u32 {
+    let [a, b, ..] = l4_ports.to_ne_bytes();
+    u32::from_ne_bytes([a, b, 0, 0])
+}
+
+#[cfg(test)]
+mod tests;
