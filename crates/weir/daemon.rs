@@ -251,7 +251,8 @@ impl Daemon for Running {
     async fn ports(&self) -> Result<Vec<PortRow>, Refusal> {
         let appliance = self.appliance.borrow();
         let rows = appliance.ports.iter().map(port_row);
-        rows.map(|row| row.map_err(|error| Refusal::new(error.to_string()))).collect()
+        rows.map(|row| row.map_err(|error| Refusal::new(error.to_string())))
+            .collect()
     }
 
     async fn services(&self) -> Result<Vec<ServiceRow>, Refusal> {

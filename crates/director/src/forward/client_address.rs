@@ -45,7 +45,8 @@ pub(super) fn option_bytes(is_ipv6: bool) -> u16 {
 #[inline]
 pub(super) fn growth(headers: &Headers) -> u16 {
     let bytes = option_bytes(headers.is_ipv6());
-    let has_room = usize::from(headers.l4_header_bytes) + usize::from(bytes) <= tcp::MAX_HEADER_BYTES;
+    let has_room =
+        usize::from(headers.l4_header_bytes) + usize::from(bytes) <= tcp::MAX_HEADER_BYTES;
     if has_room { bytes } else { 0 }
 }
 

@@ -25,7 +25,11 @@ pub(super) fn apply(
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
     let is_toa_due = is_toa_due(packet, headers, found, ledger);
-    let growth = if is_toa_due { client_address::growth(headers) } else { 0 };
+    let growth = if is_toa_due {
+        client_address::growth(headers)
+    } else {
+        0
+    };
     // (1) Whatever refuses the packet does so before its first byte changes.
     let mtu = hop.mtu.saturating_sub(growth);
     if headers.ip_bytes() > mtu {

@@ -216,7 +216,10 @@ fn where_it_is_left_out_it_needs_no_room_on_the_way() {
     for family in FAMILIES {
         let mut rig = tcp_rig();
         let full = [TcpOption::Other(77, vec![0; 38])];
-        let syn = tcp(family.client, family.vip).syn().options(&full).ip_bytes(1500);
+        let syn = tcp(family.client, family.vip)
+            .syn()
+            .options(&full)
+            .ip_bytes(1500);
         assert_eq!(rig.forward(&syn).ip_bytes, 1500);
     }
 }
