@@ -67,17 +67,20 @@ pub struct DestinationCounters {
     pub load: Load,
 }
 
+/// Aligned as its integers are, not to a cache line: memory of a larger alignment comes without zeros, and writing them
+/// would touch every page of a million destinations. All of them have the same writer, so lines may be shared.
 #[derive(Debug, Zeroable)]
-#[repr(C, align(64))]
+#[repr(C)]
 struct PublishedDestination {
     totals: [AtomicU64; 6],
     /// Active connections in the upper half, inactive ones in the lower: read together or not at all.
     load: AtomicU64,
-    reserved: AtomicU64,
 }
 
-/// What a worker has published. Written by that worker only.
+/// What a worker has published. Written by that worker only, and in cache lines of its own: all workers' lie in one
+/// array.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Published {
     counters: [AtomicU64; N_COUNTERS],
     /// By `DestinationId`. Zero pages until used.
