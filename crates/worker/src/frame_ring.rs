@@ -100,7 +100,6 @@ impl<L> FrameSender<L> {
             return false;
         };
         bytes.copy_from_slice(frame);
-        let was_empty = self.shared.full.is_empty();
         // There are as many places as buffers, so this one has a place.
         let is_sent = self
             .shared
@@ -111,7 +110,11 @@ impl<L> FrameSender<L> {
                 len: frame.len(),
             })
             .is_ok();
-        if was_empty && let Some(bell) = &self.bell {
+        // Asked afterwards: were the ring looked at before, it might be emptied in between, and the bell not rung for a
+        // receiver that has just found nothing left. If there are more, one put in earlier still waits, and whoever
+        // takes that one out finds this one behind it.
+        let is_only_one = self.shared.full.len() == 1;
+        if is_only_one && let Some(bell) = &self.bell {
             bell.ring();
         }
         is_sent
