@@ -77,3 +77,40 @@ impl Listing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use weir_director::{Seed, Sizes, Snapshot, WorkerId};
+    use weir_memory::Pages;
+
+    /// The thread that fills is not the one that holds the lock, so that waiting would be seen and not hang the test.
+    #[test]
+    fn a_worker_does_not_wait_for_whoever_holds_the_page() {
+        let sizes = Sizes {
+            connections: 16,
+            pages: Pages::Anonymous,
+        };
+        let snapshot = Arc::new(Snapshot::default());
+        let director = Director::new(WorkerId(0), sizes, Seed([1; 4]), snapshot, Tick(0)).unwrap();
+        let listing = Arc::new(Listing::default());
+        listing.ask(0, 1);
+        let held = listing.page.lock().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let worker = std::thread::spawn({
+            let listing = Arc::clone(&listing);
+            move || {
+                listing.fill(&director, Tick(0));
+                let _ = sender.send(());
+                director
+            }
+        });
+        let went_on = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        drop(held);
+        assert_eq!(went_on, Ok(()));
+        assert!(listing.take().is_none(), "the page waits for a later turn");
+        listing.fill(&worker.join().unwrap(), Tick(0));
+        assert!(listing.take().is_some());
+    }
+}

@@ -168,4 +168,35 @@ mod tests {
         assert!(watched.upgrade().is_none());
         assert!(publisher.is_adopted());
     }
+
+    /// The thread that adopts is not the one that holds the lock, so that waiting would be seen and not hang the test.
+    #[test]
+    fn a_worker_does_not_wait_for_a_publisher_that_holds_the_mailbox() {
+        let first = snapshot(1);
+        let mailbox = Arc::new(Mailbox::default());
+        let sizes = Sizes {
+            connections: 16,
+            pages: Pages::Anonymous,
+        };
+        let seed = Seed([1; 4]);
+        let mut director =
+            Director::new(WorkerId(0), sizes, seed, Arc::clone(&first), Tick(0)).unwrap();
+        let mut publisher = Publisher::new(vec![Arc::clone(&mailbox)], first);
+        publisher.publish(snapshot(2));
+        let held = mailbox.slot.lock().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let worker = std::thread::spawn({
+            let mailbox = Arc::clone(&mailbox);
+            move || {
+                mailbox.adopt(&mut director);
+                let _ = sender.send(mailbox.adopted());
+                director
+            }
+        });
+        let adopted = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        drop(held);
+        assert_eq!(adopted, Ok(Generation(1)), "it goes on with what it has");
+        mailbox.adopt(&mut worker.join().unwrap());
+        assert_eq!(mailbox.adopted(), Generation(2));
+    }
 }
