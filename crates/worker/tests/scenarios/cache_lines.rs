@@ -1,0 +1,28 @@
+//! What one thread writes shares no cache line with what another does.
+
+use weir_worker::{Counters, HandOffRing, Published};
+
+use crate::team::Buffer;
+
+const CACHE_LINE: usize = 64;
+
+/// Workers' published counters lie in one array; each is written by another thread.
+#[test]
+fn published_counters_of_two_workers_share_no_line() {
+    assert_eq!(align_of::<Published>() % CACHE_LINE, 0);
+    assert_eq!(size_of::<Published>() % CACHE_LINE, 0);
+}
+
+/// So do their rings, written by all others.
+#[test]
+fn rings_of_two_workers_share_no_line() {
+    assert_eq!(align_of::<HandOffRing<Buffer>>() % CACHE_LINE, 0);
+    assert_eq!(size_of::<HandOffRing<Buffer>>() % CACHE_LINE, 0);
+}
+
+/// Counters are nothing but 64-bit integers: they are copied as such into the published ones.
+#[test]
+fn counters_are_integers_without_gaps() {
+    let n_integers = 4 + weir_director::DropReason::COUNT + weir_director::PuntReason::COUNT + 6;
+    assert_eq!(size_of::<Counters>(), 8 * n_integers);
+}

@@ -1,0 +1,16 @@
+//! What a worker does, one behaviour a test: frames and orders in, frames, punts and counters out.
+
+#[path = "../team/mod.rs"]
+mod team;
+
+mod bursts;
+mod cache_lines;
+mod conservation;
+mod expiry;
+mod hand_offs;
+mod listings;
+mod orders;
+mod publishing;
+mod punts;
+mod snapshots;
+mod threads;

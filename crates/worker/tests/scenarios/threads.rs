@@ -1,0 +1,139 @@
+//! Workers on threads of their own, as they run in earnest.
+
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use weir_director::{PortId, Protocol, PuntReason};
+use weir_testkit::{LAN, WAN};
+use weir_worker::{Bell, Idle, Punt, frame_ring};
+
+use crate::team::{Team, answer, datagram, team_of};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `is_so`; panics when that does not come.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < DEADLINE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Ends the workers however the test ends.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Frames that all workers have sent by a port.
+fn n_sent(team: &Team, port: PortId) -> usize {
+    let queues = (0..2).map(|worker| team.nic(worker).ports[usize::from(port.0)].outgoing.len());
+    queues.sum()
+}
+
+/// Two workers on two threads carry every packet, strays and answers included, and end when told to.
+#[test]
+fn two_threads_lose_nothing_and_end_when_told_to() {
+    const ROUNDS: usize = 40;
+    const FLOWS: usize = 50;
+    let mut team = team_of(2);
+    let clients: Vec<_> = (0..2)
+        .flat_map(|owner| team.clients(owner, Protocol::Udp).take(FLOWS / 2))
+        .collect();
+    let mut workers = std::mem::take(&mut team.workers);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = StopAtEnd(&stop);
+        let threads: Vec<_> = workers
+            .iter_mut()
+            .map(|worker| scope.spawn(|| worker.run(Idle::Backoff, &stop)))
+            .collect();
+        for round in 0..ROUNDS {
+            for (n, client) in clients.iter().enumerate() {
+                team.arrive(((n + round) % 2) as u8, WAN, &datagram(*client));
+            }
+            wait_until("not all came through", || n_sent(&team, LAN) == FLOWS);
+            let sent: Vec<_> = (0..2).flat_map(|worker| team.sent(worker, LAN)).collect();
+            for (n, sent) in sent.iter().enumerate() {
+                team.arrive(((n + round) % 2) as u8, LAN, &answer(sent));
+            }
+            wait_until("not all came back", || n_sent(&team, WAN) == FLOWS);
+            for worker in 0..2 {
+                team.sent(worker, WAN);
+            }
+        }
+        let n_packets = (2 * ROUNDS * FLOWS) as u64;
+        wait_until("counters are not published while it runs", || {
+            let all = team.published.iter();
+            all.map(|worker| worker.counters().transmitted).sum::<u64>() == n_packets
+        });
+        stop.store(true, Ordering::Relaxed);
+        wait_until("a worker does not end", || {
+            threads.iter().all(|thread| thread.is_finished())
+        });
+    });
+    let all: Vec<_> = team
+        .published
+        .iter()
+        .map(|worker| worker.counters())
+        .collect();
+    let (first, second) = (all[0], all[1]);
+    let n_packets = (2 * ROUNDS * FLOWS) as u64;
+    assert_eq!(first.received + second.received, n_packets);
+    assert_eq!(first.handed_over, second.taken_over);
+    assert_eq!(second.handed_over, first.taken_over);
+    assert!(first.handed_over > 0 && second.handed_over > 0);
+    for counters in all {
+        assert_eq!(counters.dropped.iter().sum::<u64>(), 0);
+        assert_eq!(counters.punted.iter().sum::<u64>(), 0);
+        assert!(counters.busy_ns > 0 && counters.busy_ns <= counters.elapsed_ns);
+    }
+    assert_eq!(first.connections + second.connections, FLOWS as u64);
+    assert_eq!(team.n_buffers_out(), 0);
+}
+
+/// Whoever sleeps until the bell rings, and then empties the ring, never sleeps over a frame.
+#[test]
+fn a_frame_put_into_a_ring_that_is_just_being_emptied_rings() {
+    const FRAMES: usize = 100_000;
+    let (bell, listener) = Bell::new().unwrap();
+    let (sender, receiver) = frame_ring::<Punt>(8, 64, Some(bell));
+    listener.set_nonblocking(false).unwrap();
+    listener.set_read_timeout(Some(DEADLINE)).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = StopAtEnd(&stop);
+        scope.spawn(|| {
+            let punt = Punt {
+                port: WAN,
+                reason: PuntReason::Arp,
+            };
+            let mut n_sent = 0;
+            while n_sent < FRAMES && !stop.load(Ordering::Relaxed) {
+                if sender.send(punt, b"frame") {
+                    n_sent += 1;
+                } else {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut n_received = 0;
+        while n_received < FRAMES {
+            if let Err(error) = listener.recv(&mut [0]) {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                panic!(
+                    "slept with {n_received} frames received, ring empty: {}",
+                    receiver.is_empty()
+                );
+            }
+            while receiver.receive(|_| ()).is_some() {
+                n_received += 1;
+            }
+        }
+    });
+}
