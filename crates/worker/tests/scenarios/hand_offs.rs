@@ -193,6 +193,21 @@ fn a_worker_without_a_transmit_queue_sends_through_another() {
     assert_eq!((first.connections, second.connections), (0, 1));
 }
 
+/// Sending for others, too, is bounded by a burst a turn.
+#[test]
+fn a_turn_sends_one_burst_for_others() {
+    let mut team = team_with_one_queue_on_lan();
+    for _ in 0..40 {
+        team.arrive(1, WAN, &datagram(team.client(1)));
+    }
+    team.turn(1);
+    team.turn(1);
+    team.turn(0);
+    assert_eq!(team.sent(0, LAN).len(), BURST);
+    team.turn(0);
+    assert_eq!(team.sent(0, LAN).len(), 40 - BURST);
+}
+
 /// A stray that comes in where the queue is goes to its owner and back, and no further.
 #[test]
 fn a_stray_may_come_back_to_be_sent() {

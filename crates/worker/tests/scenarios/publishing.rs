@@ -161,20 +161,22 @@ fn fewer_destinations_than_before_are_published() {
     assert_ne!(counted.connections, 0);
 }
 
+/// A service by least connections with two real servers of these weights.
+fn lc(site: Site, [first, second]: [u32; 2]) -> Site {
+    let weights = [(IPV4.real, first), (IPV4.other_real, second)];
+    site.service(Protocol::Udp, IPV4.vip, Scheduler::Lc, &weights)
+}
+
 /// Least connections over two workers: one that has opened none knows of the other's, and levels them out.
 #[test]
 fn the_load_of_other_workers_counts() {
-    let weights = |first, second| [(IPV4.real, first), (IPV4.other_real, second)];
-    let lc = |site: Site, weights: [(&str, u32); 2]| {
-        site.service(Protocol::Udp, IPV4.vip, Scheduler::Lc, &weights)
-    };
-    let mut team = Team::new(Plan::new(lc(Site::new().workers(2), weights(1, 0))));
+    let mut team = Team::new(Plan::new(lc(Site::new().workers(2), [1, 0])));
     let first: Vec<_> = team.clients(0, Protocol::Udp).take(10).collect();
     for client in first {
         team.arrive(0, WAN, &datagram(client));
     }
     team.turn(0);
-    team.publish(|site| lc(site, weights(1, 1)));
+    team.publish(|site| lc(site, [1, 1]));
     // Worker 0 publishes, worker 1 reads.
     team.pass(Duration::from_millis(2));
     team.turn(0);
@@ -196,4 +198,35 @@ fn the_load_of_other_workers_counts() {
     let sent = team.sent(1, LAN).into_iter();
     let n_other = sent.filter(|sent| sent.destination == other_real).count();
     assert_eq!(n_other, 5, "once level they stay so");
+}
+
+/// A worker's own connections, which it publishes too, do not count twice.
+#[test]
+fn ones_own_load_counts_once() {
+    let mut team = Team::new(Plan::new(lc(Site::new().workers(2), [1, 0])));
+    let mut own = team.clients(0, Protocol::Udp);
+    for client in own.by_ref().take(2) {
+        team.arrive(0, WAN, &datagram(client));
+    }
+    team.turn(0);
+    team.publish(|site| lc(site, [0, 1]));
+    for client in team.clients(1, Protocol::Udp).take(3) {
+        team.arrive(1, WAN, &datagram(client));
+    }
+    team.turn(1);
+    team.publish(|site| lc(site, [1, 1]));
+    for _ in 0..2 {
+        team.pass(Duration::from_millis(2));
+        team.turn(0);
+        team.turn(1);
+    }
+    team.sent(0, LAN);
+    team.arrive(0, WAN, &datagram(own.next().unwrap()));
+    team.turn(0);
+    let real = IPV4.real.into_endpoint();
+    assert_eq!(
+        team.sent(0, LAN)[0].destination,
+        real,
+        "2 there, 3 at the other"
+    );
 }
