@@ -17,6 +17,10 @@ pub enum AddressUse {
     Local,
     /// A port's own.
     Own,
+    /// Clients talked to it until a configuration left it out; connections that exist go on.
+    FormerlyVirtual,
+    /// FULLNAT talked from it until a configuration left it out; connections that exist go on.
+    FormerlyLocal,
 }
 
 /// All addresses that are ours.

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use weir_memory::{MapError, Pages};
 use weir_wire::ethernet::Mac;
-use weir_wire::{Content, Headers, Packet};
+use weir_wire::{Content, Headers, Packet, ParseError, ethernet};
 
-use crate::connection::{Candidate, ConnectionView, TableUsage};
+use crate::connection::{Candidate, ConnectionView, Found, TableUsage};
 use crate::ledger::Ledger;
+use crate::open::{self, Opener};
 use crate::totals::{DestinationTotals, Load};
-use crate::{DestinationId, PortId, Seed, Snapshot, Tick, Verdict, WorkerId, forward, open};
+use crate::{DestinationId, DropReason, PortId, Seed, Snapshot, Tick, Verdict, WorkerId, forward};
 
 /// Packets that are handled together, at most.
 pub const BURST: usize = 32;
@@ -32,7 +33,7 @@ pub enum Arrival {
         /// The port's own MAC address.
         mac: Mac,
     },
-    /// From another worker, or once more from the control thread: it is not handed off again.
+    /// From another worker: it is not handed off again.
     HandedOver,
 }
 
@@ -48,9 +49,17 @@ pub struct Sizes {
 /// What the first two passes found out about a packet.
 #[derive(Clone, Copy)]
 struct Lookup {
-    headers: Headers,
+    parsed: Result<Headers, ParseError>,
     hash: u64,
     candidate: Candidate,
+}
+
+impl Lookup {
+    const NONE: Self = Self {
+        parsed: Err(ParseError::EthernetTruncated),
+        hash: 0,
+        candidate: Candidate::NONE,
+    };
 }
 
 /// One worker's decision state.
@@ -58,8 +67,8 @@ pub struct Director {
     me: WorkerId,
     snapshot: Arc<Snapshot>,
     ledger: Ledger,
-    /// Packet *i* of the burst: why it was not understood, or what is known of it.
-    lookups: Box<[Option<Lookup>; BURST]>,
+    /// What is known of packet *i* of the burst.
+    lookups: Box<[Lookup; BURST]>,
 }
 
 impl Director {
@@ -76,7 +85,7 @@ impl Director {
             me,
             snapshot,
             ledger,
-            lookups: Box::new([None; BURST]),
+            lookups: Box::new([Lookup::NONE; BURST]),
         })
     }
 
@@ -99,50 +108,47 @@ impl Director {
         now: Tick,
         verdicts: &mut [Verdict; BURST],
     ) {
+        let Self {
+            me,
+            snapshot,
+            ledger,
+            lookups,
+        } = self;
+        let lookups = &mut lookups[..packets.len().min(BURST)];
         // (1) Parse, hash, ask for the bucket.
-        for ((packet, lookup), verdict) in packets
-            .iter()
-            .zip(self.lookups.iter_mut())
-            .zip(verdicts.iter_mut())
-        {
-            *lookup = match Headers::parse(packet.frame()) {
-                Ok(headers) => {
-                    let hash = self.ledger.table.hash(&headers.key);
-                    self.ledger.table.prefetch(hash);
-                    Some(Lookup {
-                        headers,
-                        hash,
-                        candidate: Candidate::NONE,
-                    })
-                }
-                Err(error) => {
-                    *verdict = Verdict::Drop(error.into());
-                    None
-                }
-            };
+        for (packet, lookup) in packets.iter().zip(lookups.iter_mut()) {
+            lookup.parsed = Headers::parse(packet.frame());
+            if let Ok(headers) = &lookup.parsed {
+                lookup.hash = ledger.table.hash(&headers.key);
+                ledger.table.prefetch(lookup.hash);
+            }
         }
         // (2) Match tags, ask for the connection.
-        let lookups = &mut self.lookups[..packets.len().min(BURST)];
-        for lookup in lookups.iter_mut().flatten() {
-            lookup.candidate = self.ledger.table.guess(lookup.hash);
+        for lookup in lookups.iter_mut() {
+            lookup.candidate = match lookup.parsed {
+                Ok(_) => ledger.table.guess(lookup.hash),
+                Err(_) => Candidate::NONE,
+            };
         }
         // (3) Decide and rewrite.
-        for ((packet, lookup), verdict) in packets
-            .iter_mut()
-            .zip(lookups.iter())
-            .zip(verdicts.iter_mut())
-        {
-            if let Some(lookup) = lookup {
-                *verdict = decide(
-                    packet,
-                    lookup,
-                    arrival,
-                    self.me,
-                    &mut self.ledger,
-                    &self.snapshot,
-                    now,
-                );
-            }
+        for ((packet, lookup), verdict) in packets.iter_mut().zip(lookups.iter()).zip(verdicts) {
+            *verdict = match &lookup.parsed {
+                Ok(headers) => {
+                    let opener = Opener {
+                        frame: packet.frame(),
+                        headers,
+                        arrival,
+                        over: None,
+                        me: *me,
+                    };
+                    let found = find_or_open(opener, lookup, ledger, snapshot, now);
+                    match found {
+                        Ok(found) => forward::apply(packet, headers, found, ledger, snapshot, now),
+                        Err(verdict) => verdict,
+                    }
+                }
+                Err(error) => Verdict::Drop((*error).into()),
+            };
         }
     }
 
@@ -192,38 +198,44 @@ impl Director {
     }
 }
 
-/// Finds, or opens, the packet's connection, and forwards the packet.
+/// Finds the packet's connection, or opens one.
 #[inline]
-fn decide(
-    packet: &mut Packet<'_>,
+fn find_or_open(
+    mut opener: Opener<'_>,
     lookup: &Lookup,
-    arrival: Arrival,
-    me: WorkerId,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
-) -> Verdict {
-    let Lookup {
-        headers,
-        hash,
-        candidate,
-    } = lookup;
-    let is_flow = !matches!(headers.content, Content::Icmp | Content::Arp);
-    let mut known = if is_flow {
-        ledger.table.confirm(*candidate, &headers.key, *hash)
-    } else {
-        None
-    };
-    if let Some(over) = known.filter(|found| open::begins_anew(headers, *found, ledger)) {
-        ledger.close(over.id);
-        known = None;
+) -> Result<Found, Verdict> {
+    let headers = opener.headers;
+    check_addressed_to_us(opener.frame, headers, opener.arrival)?;
+    if !matches!(headers.content, Content::Icmp | Content::Arp)
+        && let Some(found) = ledger
+            .table
+            .confirm(lookup.candidate, &headers.key, lookup.hash)
+    {
+        if !open::begins_anew(headers, found, ledger) {
+            return Ok(found);
+        }
+        opener.over = Some(found.id);
     }
-    let found = match known {
-        Some(found) => found,
-        None => match open::open(packet.frame(), headers, arrival, me, ledger, snapshot, now) {
-            Ok(found) => found,
-            Err(verdict) => return verdict,
-        },
+    open::open(&opener, ledger, snapshot, now)
+}
+
+/// A frame to another MAC address was flooded by a switch; one to a group concerns us only if it is one of those that
+/// are sent to groups.
+#[inline]
+fn check_addressed_to_us(frame: &[u8], headers: &Headers, arrival: Arrival) -> Result<(), Verdict> {
+    let Arrival::Wire { mac, .. } = arrival else {
+        return Ok(());
     };
-    forward::apply(packet, headers, found, ledger, snapshot, now)
+    let is_to_us = ethernet::destination(frame).is_some_and(|destination| {
+        destination == mac
+            || destination.is_group() && matches!(headers.content, Content::Icmp | Content::Arp)
+    });
+    if is_to_us {
+        Ok(())
+    } else {
+        Err(Verdict::Drop(DropReason::MacNotOurs))
+    }
 }

@@ -24,7 +24,7 @@ impl Seed {
     fn hash_v4(&self, key: &FlowKeyV4) -> u64 {
         let [a, b, c, d] = self.0;
         let rest = u64::from(key.l4_ports) | u64::from(key.protocol.number()) << 32;
-        fold(fold(key.addresses ^ a, rest ^ b) ^ c, d)
+        fold(fold(key.addresses ^ a, rest ^ b) ^ c, d | 1)
     }
 
     #[inline]
@@ -37,10 +37,68 @@ impl Seed {
     }
 }
 
-/// The 128-bit product with its halves exclusive-ored. An even factor loses little, a zero one all: hence the
-/// second round, whose factor is the seed's own (and odd).
+/// The 128-bit product with its halves exclusive-ored. A zero factor loses everything, but which input makes one only
+/// the seed knows.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b | 1);
+    let product = u128::from(a) * u128::from(b);
     (product as u64) ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_wire::Protocol;
+
+    const SEED: Seed = Seed([
+        0x9ae1_6a3b_2f90_404f,
+        0xc3a5_c85c_97cb_3127,
+        0xb492_b66f_be98_f273,
+        0x9ae1_6a3b_2f90_4051,
+    ]);
+
+    #[test]
+    fn every_bit_of_a_key_changes_the_hash() {
+        let v4 = FlowKeyV4 {
+            addresses: 0x0102_0304_0506_0708,
+            l4_ports: 0x090a_0b0c,
+            protocol: Protocol::Tcp,
+        };
+        let hash = SEED.hash(&FlowKey::V4(v4));
+        for bit in 0..64 {
+            let other = FlowKeyV4 {
+                addresses: v4.addresses ^ 1 << bit,
+                ..v4
+            };
+            assert_ne!(SEED.hash(&FlowKey::V4(other)), hash, "address bit {bit}");
+        }
+        for bit in 0..32 {
+            let other = FlowKeyV4 {
+                l4_ports: v4.l4_ports ^ 1 << bit,
+                ..v4
+            };
+            assert_ne!(SEED.hash(&FlowKey::V4(other)), hash, "L4 port bit {bit}");
+        }
+        let v6 = FlowKeyV6 {
+            source: [1, 2],
+            destination: [3, 4],
+            l4_ports: 5,
+            protocol: Protocol::Udp,
+        };
+        let hash = SEED.hash(&FlowKey::V6(v6));
+        for bit in 0..32 {
+            let other = FlowKeyV6 {
+                l4_ports: v6.l4_ports ^ 1 << bit,
+                ..v6
+            };
+            assert_ne!(SEED.hash(&FlowKey::V6(other)), hash, "L4 port bit {bit}");
+        }
+        for bit in 0..64 {
+            let other = FlowKeyV6 {
+                source: [1, 2 ^ 1 << bit],
+                ..v6
+            };
+            assert_ne!(SEED.hash(&FlowKey::V6(other)), hash, "address bit {bit}");
+        }
+    }
 }

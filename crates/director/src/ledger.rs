@@ -7,12 +7,11 @@
 use weir_memory::{MapError, MappedSlice, Pages};
 use weir_wire::tcp;
 
-use crate::connection::{Connection, EntryId, Found, NewConnection, Table, TableFull, TcpEvent};
+use crate::connection::{
+    Connection, EntryId, Found, NewConnection, Room, Table, TableFull, TcpEvent,
+};
 use crate::totals::{DestinationTotals, SchedulerCursor};
 use crate::{DestinationId, Direction, Seed, ServiceId, State, Tick, Timeouts};
-
-/// How many connections are ended, at most, to make room for one.
-const EVICTIONS_PER_OPENING: usize = 2;
 
 pub(crate) struct Ledger {
     pub(crate) table: Table,
@@ -53,13 +52,16 @@ impl Ledger {
         timeouts: &Timeouts,
     ) -> Result<EntryId, TableFull> {
         let mut opened = self.table.insert(new, now, timeouts);
-        for _ in 0..EVICTIONS_PER_OPENING {
-            if opened.is_ok() {
-                break;
+        if opened.is_err() {
+            let room = if new.keys.is_ipv6() {
+                Room::Pair
+            } else {
+                Room::Line
+            };
+            for victim in self.table.evict(room, now).into_iter().flatten() {
+                self.destinations[victim.destination as usize].discharge(&victim);
+                self.n_evicted += 1;
             }
-            let victim = self.table.evict(now).ok_or(TableFull)?;
-            self.destinations[victim.destination as usize].discharge(&victim);
-            self.n_evicted += 1;
             opened = self.table.insert(new, now, timeouts);
         }
         let totals = &mut self.destinations[new.destination.0 as usize];
@@ -116,6 +118,9 @@ impl Ledger {
         let totals = &mut self.destinations[self.table.get(id).destination as usize];
         *totals.counter(before) -= 1;
         *totals.counter(after) += 1;
+        if after == State::SynRecv {
+            self.table.get_mut(id).begin_anew();
+        }
         self.table.set_state(id, after, now, timeouts);
     }
 

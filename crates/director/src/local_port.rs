@@ -15,8 +15,12 @@ use crate::connection::{EntryId, Table};
 use crate::steering::Reply;
 use crate::{Steering, Tick};
 
-/// How many pairs are looked at before a tuple is taken over.
+/// How many pairs are looked at before a tuple is taken over, or the cursor leaps.
 const PROBES: u32 = 16;
+/// How often the cursor leaps before the search is given up.
+const LEAPS: u32 = 7;
+/// Where to: a step of a linear congruential generator of full period.
+const LEAP: (u32, u32) = (1_664_525, 1_013_904_223);
 
 /// A range of L4 ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,48 +94,71 @@ pub(crate) struct LipLease {
     pub(crate) taken_over: Option<EntryId>,
 }
 
-/// Finds a local endpoint for the connection whose `replies` are these; `cursor` is the destination's own and moves on.
-/// `origin` is where cursors begin, random at every start: a director that is started again does not begin with tuples
-/// of which the real servers still hold the TIME_WAIT.
-pub(crate) fn lease(
-    pool: &LocalPool,
-    replies: &Reply,
-    steering: &Steering,
-    cursor: &mut u32,
-    origin: u32,
-    table: &Table,
-    now: Tick,
-) -> Option<LipLease> {
-    let n_addresses = pool.n_addresses(replies.real.ip());
-    let mut oldest: Option<(u32, LipLease)> = None;
-    for _ in 0..PROBES {
-        let pair = cursor.wrapping_add(origin);
-        *cursor = cursor.wrapping_add(1);
-        let lip = pool.address(replies.real.ip(), pair.checked_rem(n_addresses)?);
-        let Some(lport) = steering.local_port(replies, lip, pool.l4_ports, pair / n_addresses)
-        else {
-            continue;
-        };
-        let local = Endpoint::new(lip, lport);
-        let reply = FlowKey::new(replies.protocol, replies.real, local)?;
-        let Some(found) = table.find(&reply, table.hash(&reply)) else {
-            return Some(LipLease {
-                reply,
-                taken_over: None,
-            });
-        };
-        let connection = table.get(found.id);
-        let unseen_ticks = now.since(connection.last_seen());
-        let is_over = connection.state().is_some_and(crate::State::is_over);
-        if is_over && oldest.is_none_or(|(ticks, _)| unseen_ticks > ticks) {
-            oldest = Some((
-                unseen_ticks,
-                LipLease {
-                    reply,
-                    taken_over: Some(found.id),
-                },
-            ));
-        }
+/// A search among the local endpoints that a connection may be given.
+pub(crate) struct LocalPortSearch<'a> {
+    /// The destination's own; moves on.
+    pub(crate) cursor: &'a mut u32,
+    /// Where cursors begin, random at every start: a director that is started again does not begin with tuples of
+    /// which the real servers still hold the TIME_WAIT.
+    pub(crate) origin: u32,
+    pub(crate) table: &'a Table,
+    pub(crate) now: Tick,
+}
+
+impl LocalPortSearch<'_> {
+    /// Finds a local endpoint for the connection whose `replies` are these. Where the cursor has come upon a stretch
+    /// of living connections it leaps ahead a few times before the search is given up.
+    pub(crate) fn lease(
+        &mut self,
+        pool: &LocalPool,
+        replies: &Reply,
+        steering: &Steering,
+    ) -> Option<LipLease> {
+        (0..=LEAPS).find_map(|leap| {
+            if leap > 0 {
+                *self.cursor = self.cursor.wrapping_mul(LEAP.0).wrapping_add(LEAP.1);
+            }
+            self.probe(pool, replies, steering)
+        })
     }
-    oldest.map(|(_, lease)| lease)
+
+    /// The first free one of the next few, else the one of them whose connection is over and unseen for longest.
+    fn probe(
+        &mut self,
+        pool: &LocalPool,
+        replies: &Reply,
+        steering: &Steering,
+    ) -> Option<LipLease> {
+        let n_addresses = pool.n_addresses(replies.real.ip());
+        let mut oldest: Option<(u32, LipLease)> = None;
+        for _ in 0..PROBES {
+            let pair = self.cursor.wrapping_add(self.origin);
+            *self.cursor = self.cursor.wrapping_add(1);
+            let lip = pool.address(replies.real.ip(), pair.checked_rem(n_addresses)?);
+            let Some(lport) = steering.local_port(replies, lip, pool.l4_ports, pair / n_addresses)
+            else {
+                continue;
+            };
+            let reply = FlowKey::new(replies.protocol, replies.real, Endpoint::new(lip, lport))?;
+            let Some(found) = self.table.find(&reply, self.table.hash(&reply)) else {
+                return Some(LipLease {
+                    reply,
+                    taken_over: None,
+                });
+            };
+            let connection = self.table.get(found.id);
+            let unseen_ticks = self.now.since(connection.last_seen());
+            let is_over = connection.state().is_some_and(crate::State::is_over);
+            if is_over && oldest.is_none_or(|(ticks, _)| unseen_ticks > ticks) {
+                oldest = Some((
+                    unseen_ticks,
+                    LipLease {
+                        reply,
+                        taken_over: Some(found.id),
+                    },
+                ));
+            }
+        }
+        oldest.map(|(_, lease)| lease)
+    }
 }

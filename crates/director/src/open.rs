@@ -3,35 +3,50 @@
 //! Promises: the packet is unchanged; a connection is opened whole or not at all.
 //! Does not know: how packets are rewritten.
 //!
-//! How it works: (1) is it for us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) which
+//! How it works: (1) is it to us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) which
 //! destination; (5) which local port; (6) where the client is.
 
 use std::sync::Arc;
 
-use weir_wire::{Content, Headers, Protocol, ethernet, ipv4, tcp};
+use weir_wire::{Content, Headers, Protocol, ipv4, tcp};
 
 use crate::address::AddressUse;
 use crate::connection::{EntryId, Flags, Found, Keys, NewConnection};
 use crate::forward;
 use crate::ledger::Ledger;
-use crate::local_port;
+use crate::local_port::LocalPortSearch;
 use crate::service::{ClientAddress, Method, Service, ServiceKey};
 use crate::steering::Reply;
 use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
 
-/// Deals with a packet whose key is in no table of this worker. `Ok`: the connection it has just opened.
+/// A packet that may open a connection, and how it came here.
+#[derive(Clone, Copy)]
+pub(crate) struct Opener<'a> {
+    pub(crate) frame: &'a [u8],
+    pub(crate) headers: &'a Headers,
+    pub(crate) arrival: Arrival,
+    /// The connection of the same client that is over, in whose place it begins a new one.
+    pub(crate) over: Option<EntryId>,
+    /// The worker that asks.
+    pub(crate) me: WorkerId,
+}
+
+/// Deals with a packet that belongs to no living connection of this worker. `Ok`: the connection it has just opened.
 #[cold]
 pub(crate) fn open(
-    frame: &[u8],
-    headers: &Headers,
-    arrival: Arrival,
-    me: WorkerId,
+    opener: &Opener<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Found, Verdict> {
+    let Opener {
+        frame,
+        headers,
+        arrival,
+        over,
+        me,
+    } = *opener;
     // (1)
-    check_addressed_to_us(frame, arrival)?;
     match headers.content {
         Content::Arp => return Err(Verdict::Punt(PuntReason::Arp)),
         Content::Icmp => return Err(Verdict::Punt(PuntReason::Icmp)),
@@ -41,15 +56,15 @@ pub(crate) fn open(
         .addresses
         .find(headers.key.destination().ip())
         .ok_or(Verdict::Drop(DropReason::AddressNotOurs))?;
-    check_source(frame, headers, snapshot)?;
-    // (2)
-    if let Arrival::Wire { port, .. } = arrival {
+    // (2) Who had the connection that is over goes on.
+    if let (Arrival::Wire { port, .. }, None) = (arrival, over) {
         let owner = snapshot.steering.owner(&headers.key, destination_use, port);
         if owner != me {
             return Err(Verdict::HandOff(owner));
         }
     }
     // (3)
+    check_source(frame, headers, snapshot)?;
     if headers.content == Content::IcmpError {
         return Err(Verdict::Drop(DropReason::IcmpUnrelated));
     }
@@ -57,22 +72,11 @@ pub(crate) fn open(
     if headers.content == Content::Tcp && !headers.tcp_flags.is_opening() {
         return Err(Verdict::Punt(PuntReason::NoConnection));
     }
-    let id = open_for(service, frame, headers, me, ledger, snapshot, now)?;
+    let id = open_for(service, opener, ledger, snapshot, now)?;
     Ok(Found {
         id,
         direction: Direction::Inbound,
     })
-}
-
-/// A frame to another MAC address was flooded by a switch, or the port is promiscuous.
-fn check_addressed_to_us(frame: &[u8], arrival: Arrival) -> Result<(), Verdict> {
-    let Arrival::Wire { mac, .. } = arrival else {
-        return Ok(());
-    };
-    match ethernet::destination(frame) {
-        Some(destination) if destination == mac || destination.is_group() => Ok(()),
-        Some(_) | None => Err(Verdict::Drop(DropReason::MacNotOurs)),
-    }
 }
 
 /// A source that no reply could reach, and an IPv4 header that did not arrive as it was sent.
@@ -110,23 +114,31 @@ fn find_service<'a>(
                 .ok_or(Verdict::Punt(PuntReason::NoService))
         }
         // A reply without a connection; the real server should give it up too.
-        AddressUse::Local if headers.content == Content::Tcp => {
+        AddressUse::Local | AddressUse::FormerlyLocal if headers.content == Content::Tcp => {
             Err(Verdict::Punt(PuntReason::NoConnection))
         }
-        AddressUse::Local | AddressUse::Own => Err(Verdict::Punt(PuntReason::NoService)),
+        AddressUse::Local
+        | AddressUse::FormerlyLocal
+        | AddressUse::FormerlyVirtual
+        | AddressUse::Own => Err(Verdict::Punt(PuntReason::NoService)),
     }
 }
 
 /// (4) to (6): everything is found before anything is changed that could not stay.
 fn open_for(
     service: &Service,
-    frame: &[u8],
-    headers: &Headers,
-    me: WorkerId,
+    opener: &Opener<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<EntryId, Verdict> {
+    let Opener {
+        frame,
+        headers,
+        over,
+        me,
+        ..
+    } = *opener;
     let client = headers.key;
     let back = snapshot
         .routes
@@ -149,24 +161,29 @@ fn open_for(
         worker: me,
     };
     let totals = &mut ledger.destinations[destination.id.0 as usize];
-    let Some(lease) = local_port::lease(
-        pool,
-        &replies,
-        &snapshot.steering,
-        &mut totals.local_port_cursor,
-        ledger.local_port_origin,
-        &ledger.table,
+    let mut search = LocalPortSearch {
+        cursor: &mut totals.local_port_cursor,
+        // Destinations begin apart: several may be one real server, whose tuples they share.
+        origin: ledger
+            .local_port_origin
+            .wrapping_mul(2 * destination.id.0 + 1),
+        table: &ledger.table,
         now,
-    ) else {
+    };
+    let Some(lease) = search.lease(pool, &replies, &snapshot.steering) else {
         totals.local_ports_exhausted += 1;
         return Err(Verdict::Drop(DropReason::LocalPortsExhausted));
     };
     let keys = Keys::of(client, lease.reply).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
-    let final_sequence = lease.taken_over.and_then(|over| {
-        let final_sequence = forward::final_sequence(ledger.table.get(over));
-        ledger.close(over);
-        final_sequence
-    });
+    let final_sequence = lease
+        .taken_over
+        .and_then(|id| ledger.table.get(id).final_sequence());
+    if let Some(id) = lease.taken_over {
+        ledger.close(id);
+    }
+    if let Some(id) = over.filter(|id| lease.taken_over != Some(*id)) {
+        ledger.close(id);
+    }
     let new = NewConnection {
         keys,
         state: initial_state(service.key.protocol),

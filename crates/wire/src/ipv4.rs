@@ -164,6 +164,14 @@ pub fn rewrite(header: &mut [u8; HEADER_BYTES], addresses: u64, delta: Delta) {
     mend(header, delta + Delta::TTL_DECREMENT);
 }
 
+/// Replaces both addresses and mends the header checksum.
+pub fn set_addresses(header: &mut [u8; HEADER_BYTES], addresses: u64) {
+    let addresses = addresses.to_ne_bytes();
+    let delta = Delta::replacing(&header[12..], &addresses);
+    header[12..].copy_from_slice(&addresses);
+    mend(header, delta);
+}
+
 /// Writes a total length and mends the header checksum.
 #[inline]
 pub fn set_total_bytes(header: &mut [u8; HEADER_BYTES], total_bytes: u16) {

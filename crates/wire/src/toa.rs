@@ -31,13 +31,13 @@ pub enum Toa {
     NoSpace,
 }
 
-/// Bytes of the option for this client: 8 for IPv4, 20 for IPv6.
+/// Bytes of the option for a client whose packet this is: 8 for IPv4, 20 for IPv6.
 #[inline]
-pub fn length_bytes(client: &Endpoint) -> u16 {
-    if client.is_ipv4() {
-        IPV4_BYTES as u16
-    } else {
+pub fn len_bytes(headers: &Headers) -> u16 {
+    if headers.is_ipv6() {
         IPV6_BYTES as u16
+    } else {
+        IPV4_BYTES as u16
     }
 }
 

@@ -28,6 +28,6 @@ pub use record::Direction;
 pub(crate) use record::{Connection, EntryId, Flags, Keys};
 pub use state::State;
 pub(crate) use state::TcpEvent;
-pub(crate) use table::{Candidate, Found, NewConnection, Table, TableFull};
+pub(crate) use table::{Candidate, Found, NewConnection, Room, Table, TableFull};
 pub use table::{TableUsage, bytes_needed};
 pub use view::ConnectionView;

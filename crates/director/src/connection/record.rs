@@ -63,6 +63,8 @@ impl Flags {
     pub(crate) const TOA_ALWAYS: Self = Self(1 << 4);
     /// `server_sequence` now holds the number that follows the client's last byte, as the real server sees it.
     pub(crate) const FINAL_SEQUENCE: Self = Self(1 << 5);
+    /// The real server has sent more than its SYN.
+    pub(crate) const SERVER_SPOKE: Self = Self(1 << 7);
     /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
     pub(crate) const SHIFTED: Self = Self(1 << 6);
 
@@ -74,6 +76,11 @@ impl Flags {
     #[inline]
     pub(crate) fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)
+    }
+
+    #[inline]
+    pub(crate) fn without(self, flags: Self) -> Self {
+        Self(self.0 & !flags.0)
     }
 }
 
@@ -92,7 +99,7 @@ pub(crate) struct Connection {
     /// Added to sequence numbers inbound, taken from acknowledgement numbers outbound; see `Flags::SHIFTED`.
     pub(crate) sequence_delta: u32,
     /// The real server's initial sequence number (`Flags::ANSWERED`), later `Flags::FINAL_SEQUENCE`.
-    pub(crate) server_sequence: u32,
+    server_sequence: u32,
     pub(crate) protocol: u8,
     /// 0: no connection. Otherwise a `State`.
     state: u8,
@@ -271,6 +278,47 @@ impl Connection {
             Direction::Inbound => Delta(self.l4_delta),
             Direction::Outbound => -Delta(self.l4_delta),
         }
+    }
+
+    /// The real server's initial sequence number, while it is known and needed.
+    #[inline]
+    pub(crate) fn server_initial_sequence(&self) -> Option<u32> {
+        let is_there = self.flags.has(Flags::ANSWERED) && !self.flags.has(Flags::FINAL_SEQUENCE);
+        is_there.then_some(self.server_sequence)
+    }
+
+    /// Notes the real server's initial sequence number.
+    pub(crate) fn set_server_initial_sequence(&mut self, sequence: u32) {
+        if !self.flags.has(Flags::FINAL_SEQUENCE) {
+            self.server_sequence = sequence;
+            self.flags = self.flags.with(Flags::ANSWERED);
+        }
+    }
+
+    /// The number that follows the client's last byte, as the real server sees it, once the client has closed.
+    #[inline]
+    pub(crate) fn final_sequence(&self) -> Option<u32> {
+        self.flags
+            .has(Flags::FINAL_SEQUENCE)
+            .then_some(self.server_sequence)
+    }
+
+    /// Notes the number that follows the client's last byte.
+    pub(crate) fn set_final_sequence(&mut self, sequence: u32) {
+        self.server_sequence = sequence;
+        self.flags = self.flags.with(Flags::FINAL_SEQUENCE);
+    }
+
+    /// A SYN begins the connection anew: what the real server had said counts no more.
+    pub(crate) fn begin_anew(&mut self) {
+        let said = Flags(
+            Flags::ANSWERED.0
+                | Flags::SERVER_SPOKE.0
+                | Flags::FINAL_SEQUENCE.0
+                | Flags::TOA_DONE.0
+                | Flags::TOA_ALWAYS.0,
+        );
+        self.flags = self.flags.without(said);
     }
 
     /// Notes a packet of `bytes`. The tick is written always: a branch would cost more than the store.

@@ -24,12 +24,22 @@ const EXPIRY_BURST: usize = 16;
 /// How many lines are looked at to find one that may be evicted.
 const EVICTION_SCAN: u32 = 128;
 
+/// After this time without a packet a datagram flow is idle.
+const IDLE_TICKS: u32 = 5 * Tick::PER_SECOND;
+
 /// What the second pass found: perhaps the packet's connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate(Option<Slot>);
+pub(crate) struct Candidate {
+    slot: Option<Slot>,
+    /// `Table::n_ended` then: a line freed since may hold something else by now.
+    n_ended: u32,
+}
 
 impl Candidate {
-    pub(crate) const NONE: Self = Self(None);
+    pub(crate) const NONE: Self = Self {
+        slot: None,
+        n_ended: 0,
+    };
 }
 
 /// A packet's connection and the way the packet goes.
@@ -53,6 +63,52 @@ pub(crate) struct NewConnection {
 /// No room for another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
+
+/// What a connection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// IPv4.
+    Line,
+    /// IPv6.
+    Pair,
+}
+
+/// What a connection is worth when room is needed; less goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    kind: u8,
+    /// Smaller for those unseen longer.
+    freshness: u32,
+}
+
+impl Worth {
+    const LEAST: Self = Self {
+        kind: 0,
+        freshness: 0,
+    };
+}
+
+/// What a connection is worth; `None`: it may not be evicted.
+fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
+    let unseen_ticks = now.since(connection.last_seen());
+    let kind = match connection.state()? {
+        State::SynRecv => 0,
+        State::TimeWait | State::Close => 1,
+        State::Udp if unseen_ticks >= IDLE_TICKS => 2,
+        State::Udp
+        | State::Established
+        | State::SynSent
+        | State::FinWait
+        | State::CloseWait
+        | State::LastAck
+        | State::Listen
+        | State::SynAck => return None,
+    };
+    Some(Worth {
+        kind,
+        freshness: u32::MAX - unseen_ticks,
+    })
+}
 
 /// How full a table is. An IPv6 connection counts as two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +141,8 @@ pub(crate) struct Table {
     seed: Seed,
     /// The line at which the next search for a victim begins.
     eviction_hand: u32,
+    /// Connections that have ended, wrapping.
+    n_ended: u32,
 }
 
 impl Table {
@@ -103,6 +161,7 @@ impl Table {
             timers: Timers::new(now),
             seed,
             eviction_hand: 0,
+            n_ended: 0,
         })
     }
 
@@ -132,17 +191,22 @@ impl Table {
         if let Some(slot) = slot {
             prefetch(self.slab.line(slot.id().0));
         }
-        Candidate(slot)
+        Candidate {
+            slot,
+            n_ended: self.n_ended,
+        }
     }
 
     /// Third pass: whether the guess was right, or else where the connection is.
     #[inline]
     pub(crate) fn confirm(&self, candidate: Candidate, key: &FlowKey, hash: u64) -> Option<Found> {
-        match candidate.0 {
-            Some(slot) if self.is_key_of(slot, key) => Some(Found {
-                id: slot.id(),
-                direction: slot.direction(),
-            }),
+        match candidate.slot {
+            Some(slot) if candidate.n_ended == self.n_ended && self.is_key_of(slot, key) => {
+                Some(Found {
+                    id: slot.id(),
+                    direction: slot.direction(),
+                })
+            }
             _ => self.find(key, hash),
         }
     }
@@ -309,6 +373,7 @@ impl Table {
 
     /// As [`Self::remove`], of a connection whose timer was taken out already.
     fn end(&mut self, id: EntryId) -> Connection {
+        self.n_ended = self.n_ended.wrapping_add(1);
         let [client, server] = self.hashes(&self.keys(id));
         self.index.remove(client, Slot::new(id, Direction::Inbound));
         self.index
@@ -392,30 +457,56 @@ impl Table {
         connection.last_seen().after(timeout)
     }
 
-    /// Makes room by ending the connection that is worth least among those that come next: half-open ones first,
-    /// then those that are over, then idle datagram flows; within each the one unseen for longest. `None`: nothing
-    /// among them may go.
-    pub(crate) fn evict(&mut self, now: Tick) -> Option<Connection> {
-        let mut victim: Option<(u8, u32, EntryId)> = None;
+    /// Makes room by ending what is worth least among the places that come next: half-open connections first, then
+    /// those that are over, then idle datagram flows; within each the one unseen for longest. For an IPv6 connection
+    /// it takes a whole pair of lines, or nothing. Returns what was ended.
+    pub(crate) fn evict(&mut self, room: Room, now: Tick) -> [Option<Connection>; 2] {
         let n_lines = self.slab.n_lines();
-        for _ in 0..EVICTION_SCAN.min(n_lines) {
-            let line = self.eviction_hand;
-            self.eviction_hand = (line + 1) % n_lines;
-            let Some((id, connection)) = self.connection_at(line) else {
-                continue;
+        let (step, mut best) = match room {
+            Room::Line => (1, None),
+            Room::Pair => (2, None),
+        };
+        for _ in 0..EVICTION_SCAN.min(n_lines / step) {
+            let line = self.eviction_hand & !(step - 1);
+            self.eviction_hand = (line + step) % n_lines;
+            let worth = match room {
+                Room::Line => self
+                    .connection_at(line)
+                    .and_then(|(_, connection)| worth(connection, now)),
+                Room::Pair => self.pair_worth(line, now),
             };
-            let worth = match connection.state() {
-                Some(State::SynRecv) => 0,
-                Some(State::TimeWait | State::Close) => 1,
-                Some(State::Udp) => 2,
-                _ => continue,
-            };
-            let rank = (worth, u32::MAX - now.since(connection.last_seen()), id);
-            if victim.is_none_or(|best| (rank.0, rank.1) < (best.0, best.1)) {
-                victim = Some(rank);
+            if let Some(worth) = worth
+                && best.is_none_or(|(least, _)| worth < least)
+            {
+                best = Some((worth, line));
             }
         }
-        victim.map(|(_, _, id)| self.remove(id))
+        let Some((_, line)) = best else {
+            return [None; 2];
+        };
+        let second = match room {
+            Room::Line => line,
+            Room::Pair => line + 1,
+        };
+        let first = self
+            .connection_at(line)
+            .map(|(id, _)| id)
+            .map(|id| self.remove(id));
+        let second = self
+            .connection_at(second)
+            .map(|(id, _)| id)
+            .map(|id| self.remove(id));
+        [first, second]
+    }
+
+    /// What the worthier of the connections in a pair of lines is worth; `None`: one of them must stay.
+    fn pair_worth(&self, even: u32, now: Tick) -> Option<Worth> {
+        [even, even + 1]
+            .into_iter()
+            .filter_map(|line| self.connection_at(line))
+            .try_fold(Worth::LEAST, |most, (_, connection)| {
+                Some(most.max(worth(connection, now)?))
+            })
     }
 
     /// The living connection whose first line this is.

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use weir_memory::Pages;
 use weir_wire::{Endpoint, FlowKey, Protocol};
 
+use super::Room;
 use super::{Direction, EntryId, Flags, Found, Keys, NewConnection, State, Table};
 use crate::{DestinationId, NextHopId, Seed, Tick, Timeouts};
 
@@ -202,15 +203,18 @@ impl Both {
         let worth = |twin: &TwinConnection| match twin.state {
             State::SynRecv => Some(0),
             State::TimeWait | State::Close => Some(1),
-            State::Udp => Some(2),
+            State::Udp if self.now.since(twin.last_seen) >= 5000 => Some(2),
             _ => None,
         };
         let rank = |twin: &TwinConnection| {
             worth(twin).map(|worth| (worth, u32::MAX - self.now.since(twin.last_seen)))
         };
         let least = self.twin.values().filter_map(rank).min();
-        let victim = self.table.evict(self.now);
-        assert_eq!(victim.is_some(), least.is_some());
+        let [victim, second] = self.table.evict(Room::Line, self.now);
+        assert_eq!(
+            (victim.is_some(), second.is_some()),
+            (least.is_some(), false)
+        );
         if let Some(victim) = victim {
             let twin = self.twin.remove(&(victim.destination as u16)).unwrap();
             let unseen = u32::MAX - self.now.since(twin.last_seen);

@@ -4,14 +4,15 @@
 //! SYN, so that it arrives under SYN cookies, deferred accept and fast open alike.
 //! Does not know: how the option is written (`weir_wire::toa`).
 
-use weir_wire::Headers;
 use weir_wire::tcp::{self, Flags as TcpFlags};
+use weir_wire::{Headers, toa};
 
-use crate::connection::{Connection, Flags};
+use crate::connection::{Connection, Direction, Flags};
 
-/// Once this many bytes beyond its SYN are acknowledged, no segment in flight is from the beginning; the comparison
-/// below, which wraps after 2 GiB, is not made any more.
-const WELL_PAST_BEGINNING: u32 = 1 << 30;
+/// Once the real server has sent this many bytes, no segment in flight is from the beginning; the comparison of
+/// sequence numbers, which wraps after 2 GiB, is not made any more. It must be the real server's evidence: what the
+/// client acknowledges it may have made up.
+const WELL_PAST_BEGINNING: u64 = 1 << 30;
 
 /// Whether the option goes with an inbound segment, whose TCP header is `header`.
 #[inline]
@@ -20,42 +21,46 @@ pub(super) fn is_due(
     flags: TcpFlags,
     header: &[u8; tcp::HEADER_BYTES],
 ) -> bool {
-    if !connection.flags.has(Flags::TOA) || connection.flags.has(Flags::TOA_DONE) {
+    if !connection.flags.has(Flags::TOA) {
         return false;
     }
-    let knows_server = connection.flags.has(Flags::ANSWERED) && flags.has(TcpFlags::ACK);
-    if connection.flags.has(Flags::TOA_ALWAYS) || !knows_server {
+    if flags.has(TcpFlags::SYN) || connection.flags.has(Flags::TOA_ALWAYS) {
         return true;
     }
-    let syn_acknowledged = connection.server_sequence.wrapping_add(1);
-    let beyond = tcp::acknowledgement(header).wrapping_sub(syn_acknowledged);
-    if beyond > WELL_PAST_BEGINNING && beyond < 1 << 31 {
-        connection.flags = connection.flags.with(Flags::TOA_DONE);
+    if connection.flags.has(Flags::TOA_DONE) {
+        return false;
     }
-    beyond == 0 || beyond >= 1 << 31
-}
-
-/// Bytes of the option.
-#[inline]
-pub(super) fn option_bytes(is_ipv6: bool) -> u16 {
-    if is_ipv6 { 20 } else { 8 }
+    if connection.bytes(Direction::Outbound) > WELL_PAST_BEGINNING {
+        connection.flags = connection.flags.with(Flags::TOA_DONE);
+        return false;
+    }
+    let Some(initial) = connection
+        .server_initial_sequence()
+        .filter(|_| flags.has(TcpFlags::ACK))
+    else {
+        return true;
+    };
+    let beyond_syn = tcp::acknowledgement(header).wrapping_sub(initial.wrapping_add(1));
+    beyond_syn == 0 || beyond_syn >= 1 << 31
 }
 
 /// Bytes by which the option lets a segment grow; 0 where its other options leave no room for it.
 #[inline]
 pub(super) fn growth(headers: &Headers) -> u16 {
-    let bytes = option_bytes(headers.is_ipv6());
+    let bytes = toa::len_bytes(headers);
     let has_room =
         usize::from(headers.l4_header_bytes) + usize::from(bytes) <= tcp::MAX_HEADER_BYTES;
     if has_room { bytes } else { 0 }
 }
 
-/// Settles the question for good at the client's FIN, when `server_sequence` gets another meaning.
+/// Settles the question for good at the client's FIN, when the real server's initial sequence number is forgotten. A
+/// client that acknowledges what the real server never sent does not get rid of the option that way.
 pub(super) fn settle(connection: &mut Connection, is_due: bool) {
-    let outcome = if is_due {
-        Flags::TOA_ALWAYS
-    } else {
+    let is_past = !is_due && connection.flags.has(Flags::SERVER_SPOKE);
+    let outcome = if is_past {
         Flags::TOA_DONE
+    } else {
+        Flags::TOA_ALWAYS
     };
     connection.flags = connection.flags.with(outcome);
 }

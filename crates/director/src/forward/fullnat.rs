@@ -34,7 +34,7 @@ pub(super) fn apply(
     let mtu = hop.mtu.saturating_sub(growth);
     if headers.ip_bytes() > mtu {
         return Err(if hop.is_resolved() {
-            super::refuse_size(packet.frame(), headers, mtu)
+            super::refuse_size(headers, mtu)
         } else {
             Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id))
         });
@@ -94,7 +94,8 @@ fn edit_inbound(
         let n_data_bytes = headers.end - headers.l4 - u16::from(headers.l4_header_bytes);
         if let Some(fixed) = header.first_chunk() {
             client_address::settle(connection, is_toa_due);
-            sequence::note_final(connection, tcp::sequence(fixed), n_data_bytes);
+            let after_fin = sequence::after_fin(connection, tcp::sequence(fixed), n_data_bytes);
+            connection.set_final_sequence(after_fin);
         }
     }
     if connection.flags.has(Flags::SHIFTED) {
@@ -112,11 +113,15 @@ fn edit_outbound(header: &mut [u8], headers: &Headers, id: EntryId, ledger: &mut
     let connection = ledger.table.get_mut(id);
     if headers.tcp_flags.has(tcp::Flags::SYN) {
         if let Some(fixed) = header.first_chunk() {
-            sequence::note_answer(connection, fixed);
+            connection.set_server_initial_sequence(tcp::sequence(fixed));
         }
         if connection.flags.has(Flags::TOA) {
-            tcp::lower_mss(header, client_address::option_bytes(headers.is_ipv6()));
+            tcp::lower_mss(header, toa::len_bytes(headers));
         }
+    }
+    let has_data = headers.end - headers.l4 > u16::from(headers.l4_header_bytes);
+    if has_data || headers.tcp_flags.has(tcp::Flags::FIN) {
+        connection.flags = connection.flags.with(Flags::SERVER_SPOKE);
     }
     if connection.flags.has(Flags::SHIFTED) {
         sequence::shift_outbound(connection, header);

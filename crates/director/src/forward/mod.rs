@@ -8,9 +8,9 @@ mod fullnat;
 mod related;
 mod sequence;
 
-pub(crate) use sequence::{begin_above, final_sequence};
+pub(crate) use sequence::begin_above;
 
-use weir_wire::{Content, Headers, Packet, ipv4};
+use weir_wire::{Content, Headers, Packet};
 
 use crate::connection::Found;
 use crate::ledger::Ledger;
@@ -35,12 +35,10 @@ pub(crate) fn apply(
 }
 
 /// What happens to a packet that is too large for its next hop, where `mtu` bytes of it would have gone through: its
-/// sender is told, unless it is an ICMP error or may be fragmented (which weir does not do).
+/// sender is told, also when it allowed fragmentation (which weir does not do), unless it is an ICMP error.
 #[cold]
-fn refuse_size(frame: &[u8], headers: &Headers, mtu: u16) -> Verdict {
-    let may_be_fragmented =
-        !headers.is_ipv6() && !ipv4::forbids_fragmentation(frame, usize::from(headers.l3));
-    if may_be_fragmented || headers.content == Content::IcmpError {
+fn refuse_size(headers: &Headers, mtu: u16) -> Verdict {
+    if headers.content == Content::IcmpError {
         Verdict::Drop(DropReason::TooBig)
     } else {
         Verdict::Punt(PuntReason::TooBig { mtu })

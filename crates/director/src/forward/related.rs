@@ -5,9 +5,9 @@
 //! Does not know: errors that weir itself makes (the control thread's work).
 
 use weir_wire::checksum::Delta;
-use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6};
+use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6, toa};
 
-use super::{client_address, refuse_size};
+use super::refuse_size;
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
 use crate::{DropReason, PuntReason, Snapshot, Verdict};
@@ -28,7 +28,7 @@ pub(super) fn apply(
         return Err(Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id)));
     }
     if headers.ip_bytes() > hop.mtu {
-        return Err(refuse_size(packet.frame(), headers, hop.mtu));
+        return Err(refuse_size(headers, hop.mtu));
     }
     if headers.ttl <= 1 {
         return Err(Verdict::Drop(DropReason::TtlExceeded));
@@ -51,7 +51,9 @@ pub(super) fn apply(
                 return Err(Verdict::Drop(DropReason::IcmpChecksumWrong));
             }
             let quoted_l3 = l4 + icmp::HEADER_BYTES;
-            rewrite_quoted_ipv4(&mut frame[quoted_l3..end], quoted.addresses);
+            if let Some(header) = frame[quoted_l3..end].first_chunk_mut() {
+                ipv4::set_addresses(header, quoted.addresses);
+            }
             rewrite_quoted_l4(
                 &mut frame[usize::from(headers.quoted_l4)..end],
                 quoted.l4_ports,
@@ -60,7 +62,7 @@ pub(super) fn apply(
             );
             icmp::lower_mtu(
                 &mut frame[l4..end],
-                inserted_bytes(connection, found.direction),
+                inserted_bytes(headers, connection, found.direction),
             );
             icmp::fill_checksum(&mut frame[l4..end]);
             if let Some(header) = frame[l3..].first_chunk_mut::<{ ipv4::HEADER_BYTES }>() {
@@ -87,7 +89,7 @@ pub(super) fn apply(
             );
             icmpv6::lower_mtu(
                 &mut frame[l4..end],
-                inserted_bytes(connection, found.direction),
+                inserted_bytes(headers, connection, found.direction),
             );
             icmpv6::fill_checksum(&mut frame[l4..end], outer.source(), outer.destination());
             if let Some(header) = frame[l3..].first_chunk_mut() {
@@ -104,23 +106,10 @@ pub(super) fn apply(
 }
 
 /// Bytes that weir inserts into the packets that an error on this way is about.
-fn inserted_bytes(connection: &Connection, direction: Direction) -> u16 {
+fn inserted_bytes(headers: &Headers, connection: &Connection, direction: Direction) -> u16 {
     match direction {
-        Direction::Outbound if connection.flags.has(Flags::TOA) => {
-            client_address::option_bytes(connection.is_ipv6())
-        }
+        Direction::Outbound if connection.flags.has(Flags::TOA) => toa::len_bytes(headers),
         Direction::Outbound | Direction::Inbound => 0,
-    }
-}
-
-/// The quoted header's addresses and checksum; the rest of it stays as the router saw it.
-fn rewrite_quoted_ipv4(quoted: &mut [u8], addresses: u64) {
-    if let Some(header) = quoted.first_chunk_mut::<{ ipv4::HEADER_BYTES }>() {
-        let addresses = addresses.to_ne_bytes();
-        let delta = Delta::replacing(&header[12..], &addresses);
-        header[12..].copy_from_slice(&addresses);
-        let checksum = delta.apply(u16::from_ne_bytes([header[10], header[11]]));
-        header[10..12].copy_from_slice(&checksum.to_ne_bytes());
     }
 }
 

@@ -11,15 +11,6 @@ use crate::connection::{Connection, Flags};
 
 /// How far above the last sequence number the new connection begins.
 const GAP: u32 = 1 << 16;
-const OPTION_TIMESTAMPS: u8 = 8;
-
-/// What the real server's TIME_WAIT remembers of a connection that is over: the sequence number that follows the
-/// client's last byte. `None` when the client did not close, hence nothing is remembered.
-pub(crate) fn final_sequence(over: &Connection) -> Option<u32> {
-    over.flags
-        .has(Flags::FINAL_SEQUENCE)
-        .then_some(over.server_sequence)
-}
 
 /// Lets a new connection, whose SYN has sequence number `initial`, begin above `final_sequence`.
 pub(crate) fn begin_above(connection: &mut Connection, final_sequence: u32, initial: u32) {
@@ -31,7 +22,7 @@ pub(crate) fn begin_above(connection: &mut Connection, final_sequence: u32, init
 pub(super) fn shift_inbound(connection: &Connection, flags: tcp::Flags, header: &mut [u8]) {
     tcp::shift_sequence(header, connection.sequence_delta);
     if flags.has(tcp::Flags::SYN) {
-        tcp::blank_option(header, OPTION_TIMESTAMPS);
+        tcp::blank_option(header, tcp::TIMESTAMPS);
     }
 }
 
@@ -40,19 +31,10 @@ pub(super) fn shift_outbound(connection: &Connection, header: &mut [u8]) {
     tcp::shift_acknowledgement(header, connection.sequence_delta.wrapping_neg());
 }
 
-/// Notes the real server's initial sequence number.
-pub(super) fn note_answer(connection: &mut Connection, header: &[u8; tcp::HEADER_BYTES]) {
-    if !connection.flags.has(Flags::FINAL_SEQUENCE) {
-        connection.server_sequence = tcp::sequence(header);
-        connection.flags = connection.flags.with(Flags::ANSWERED);
-    }
-}
-
-/// Notes, at the client's FIN, the number that follows its last byte as the real server sees it.
-pub(super) fn note_final(connection: &mut Connection, sequence: u32, n_data_bytes: u16) {
-    connection.server_sequence = sequence
-        .wrapping_add(connection.sequence_delta)
+/// The number that follows a client's FIN, as the real server sees it: what its TIME_WAIT remembers.
+pub(super) fn after_fin(connection: &Connection, sequence: u32, n_data_bytes: u16) -> u32 {
+    let as_the_server_sees_it = sequence.wrapping_add(connection.sequence_delta);
+    as_the_server_sees_it
         .wrapping_add(u32::from(n_data_bytes))
-        .wrapping_add(1);
-    connection.flags = connection.flags.with(Flags::FINAL_SEQUENCE);
+        .wrapping_add(1)
 }

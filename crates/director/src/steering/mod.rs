@@ -54,8 +54,12 @@ impl Steering {
         self.rss(port)
             .and_then(|rss| rss.owner(key))
             .unwrap_or_else(|| match destination_use {
-                AddressUse::Virtual | AddressUse::Own => self.owner_of_client(key),
-                AddressUse::Local => self.owner_of_local_port(key.destination().port()),
+                AddressUse::Virtual | AddressUse::FormerlyVirtual | AddressUse::Own => {
+                    self.owner_of_client(key)
+                }
+                AddressUse::Local | AddressUse::FormerlyLocal => {
+                    self.owner_of_local_port(key.destination().port())
+                }
             })
     }
 

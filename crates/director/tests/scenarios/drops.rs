@@ -5,7 +5,7 @@ use weir_director::{DropReason, WorkerId};
 use weir_testkit::{FrameBuilder, IPV4, IPV6, Outcome, WAN_MAC, echo_request, icmp, raw, tcp, udp};
 use weir_wire::ethernet::Mac;
 
-use crate::conversation::tcp_rig;
+use crate::conversation::{Conversation, client, tcp_rig};
 
 #[track_caller]
 fn receive(frame: &[u8]) -> Outcome {
@@ -170,6 +170,20 @@ fn another_mac_address() {
     receive(&frame.bytes()).is_dropped(DropReason::MacNotOurs);
     let ping = echo_request(IPV4.client, IPV4.vip).macs(other, other);
     receive(&ping.bytes()).is_dropped(DropReason::MacNotOurs);
+}
+
+/// Also a packet of a living connection, and one that a group gets with us.
+#[test]
+fn another_mac_address_is_no_better_for_a_known_flow_or_a_group() {
+    let mut rig = tcp_rig();
+    let conversation = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    let other = Mac([2, 0, 0, 0, 0, 0x98]);
+    let flooded = conversation.inbound(1, 2).macs(other, other);
+    rig.send(&flooded).is_dropped(DropReason::MacNotOurs);
+    let broadcast = tcp(client(IPV4, 7), IPV4.vip)
+        .syn()
+        .macs(other, Mac::BROADCAST);
+    rig.send(&broadcast).is_dropped(DropReason::MacNotOurs);
 }
 
 #[test]

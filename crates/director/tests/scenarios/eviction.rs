@@ -44,7 +44,7 @@ fn the_least_worth_goes_first() {
     let mut rig = rig();
     fill(&mut rig, 3);
     rig.forward(&udp(client(IPV4, 1), IPV4.vip));
-    rig.pass(Duration::from_secs(1));
+    rig.pass(Duration::from_secs(5));
     let over = Conversation::establish(&mut rig, client(IPV4, 2), IPV4.vip);
     over.close(&mut rig);
     rig.pass(Duration::from_secs(1));
@@ -101,4 +101,42 @@ fn an_ipv6_connection_takes_the_room_of_two() {
     );
     rig.forward(&tcp(client(IPV6, 1), IPV6.vip).syn());
     assert_eq!(rig.directors[0].n_evicted(), 1);
+}
+
+/// A datagram flow that had a packet a moment ago is not idle.
+#[test]
+fn a_lively_datagram_flow_stays() {
+    let mut rig = rig();
+    fill(&mut rig, 1);
+    rig.forward(&udp(client(IPV4, 1), IPV4.vip));
+    rig.pass(Duration::from_secs(4));
+    rig.send(&udp(client(IPV4, 2), IPV4.vip))
+        .is_dropped(DropReason::TableFull);
+    rig.pass(Duration::from_secs(1));
+    rig.forward(&udp(client(IPV4, 2), IPV4.vip));
+}
+
+/// An IPv6 connection takes a pair of lines: it ends what holds a whole pair, or nothing.
+#[test]
+fn for_ipv6_a_whole_pair_goes_or_nothing() {
+    let mut rig = rig();
+    // Every pair holds one half-open connection and a living one.
+    for cport in 0..CONNECTIONS / 2 {
+        Conversation::begin(&mut rig, client(IPV4, 100 + cport), IPV4.vip);
+        Conversation::establish(&mut rig, client(IPV4, 200 + cport), IPV4.vip);
+    }
+    rig.send(&tcp(IPV6.client, IPV6.vip).syn())
+        .is_dropped(DropReason::TableFull);
+    assert_eq!(
+        (rig.directors[0].n_evicted(), rig.connections().len()),
+        (0, usize::from(CONNECTIONS))
+    );
+    // A pair of half-open ones.
+    let mut rig = self::rig();
+    fill(&mut rig, 2);
+    for cport in [1, 2] {
+        Conversation::begin(&mut rig, client(IPV4, cport), IPV4.vip);
+    }
+    rig.forward(&tcp(IPV6.client, IPV6.vip).syn());
+    assert_eq!(rig.directors[0].n_evicted(), 2);
 }

@@ -101,3 +101,21 @@ fn an_expired_connection_frees_its_pair() {
     rig.pass(Duration::from_secs(61));
     rig.forward(&syn);
 }
+
+/// A stretch of living connections on the way, here those of another service with the same real server, is leapt over.
+#[test]
+fn a_stretch_of_lent_pairs_is_leapt_over() {
+    let site = Site::new().local(&["10.0.0.200"], 10_000, 19_999);
+    let other_vip = "192.0.2.100:8080";
+    let services = [IPV4.vip, other_vip];
+    let site = services.iter().fold(site, |site, vip| {
+        site.service(Protocol::Tcp, vip, Scheduler::Rr, &[(IPV4.real, 1)])
+    });
+    let mut rig = Rig::with_connections(site, 4000);
+    for cport in 0..1500 {
+        Conversation::establish(&mut rig, client(IPV4, 1000 + cport), IPV4.vip);
+    }
+    for cport in 0..1500 {
+        Conversation::establish(&mut rig, client(IPV4, 1000 + cport), other_vip);
+    }
+}

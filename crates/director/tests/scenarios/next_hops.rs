@@ -92,15 +92,15 @@ fn what_does_not_fit_is_punted_with_the_mtu() {
     }
 }
 
-/// weir does not fragment: what could be is dropped by name.
+/// weir does not fragment: also who allows it is told what fits.
 #[test]
-fn what_might_be_fragmented_is_dropped() {
+fn what_might_be_fragmented_is_answered_too() {
     let mut rig = tcp_rig();
     let conversation = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
     rig.publish(|site| site.mtu("10.0.0.11", 1400));
     let frame = conversation.inbound(1, 2).may_be_fragmented();
     rig.send(&frame.clone().ip_bytes(1401))
-        .is_dropped(DropReason::TooBig);
+        .is_punted(PuntReason::TooBig { mtu: 1400 });
     rig.forward(&frame.ip_bytes(1400));
 }
 

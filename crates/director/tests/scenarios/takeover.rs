@@ -252,3 +252,19 @@ fn a_first_connection_keeps_its_numbers() {
     let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn().seq(99));
     assert_eq!(sent.segment().sequence, 99);
 }
+
+/// The client that closed opens the same flow again while the only local port is still in TIME_WAIT: its own connection
+/// is taken over like any other.
+#[test]
+fn the_same_client_takes_over_from_itself() {
+    for family in FAMILIES {
+        let (mut rig, first) = rig_in_time_wait(family);
+        let syn = tcp(first.client, first.vip).syn().seq(1);
+        let sent = rig.forward(&syn.options(&TcpOption::of_syn()));
+        assert_eq!(sent.source, first.local);
+        let above = sent.segment().sequence.wrapping_sub(FINAL);
+        assert!((1..1 << 20).contains(&above), "{above} above the last");
+        assert!(!has_timestamps(&sent), "{sent}");
+        assert_eq!(rig.connection().state, State::SynRecv);
+    }
+}
