@@ -100,9 +100,9 @@ fn two_threads_lose_nothing_and_end_when_told_to() {
 /// Whoever sleeps until the bell rings, and then empties the ring, never sleeps over a frame.
 #[test]
 fn a_frame_put_into_a_ring_that_is_just_being_emptied_rings() {
-    const FRAMES: usize = 100_000;
+    const FRAMES: usize = 1_000_000;
     let (bell, listener) = Bell::new().unwrap();
-    let (sender, receiver) = frame_ring::<Punt>(8, 64, Some(bell));
+    let (sender, receiver) = frame_ring::<Punt>(64, 64, Some(bell));
     listener.set_nonblocking(false).unwrap();
     listener.set_read_timeout(Some(DEADLINE)).unwrap();
     let stop = AtomicBool::new(false);
