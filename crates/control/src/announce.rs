@@ -2,13 +2,15 @@
 //!
 //! Promises: an IPv6 address is answered for only after a second in which no other node was found to have it
 //! (RFC 4862 §5.4); an IPv4 address is answered for at once. Each new address is announced twice, a second apart,
-//! and so is its solicited-node group (RFC 3810). Many new addresses are spread over time.
+//! and so is its solicited-node group (RFC 3810). Many new addresses are spread over time. Of an address that was ours
+//! nothing is told; when it is ours again it is new.
 //! Does not know: MAC addresses, frames.
 //!
 //! ```text
 //! IPv6:  New --report, NS--> Tentative --1 s: report, NA--> Announced --1 s: NA--> Settled
 //!          \--another has it--> Duplicate
 //! IPv4:  New --gratuitous ARP--> Announced --1 s: gratuitous ARP--> Settled
+//! any   --no longer ours, but connections through it live--> Former
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,16 @@ enum Stage {
     Announced,
     Settled,
     Duplicate,
+    Former,
+}
+
+/// What the configuration makes of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It is ours.
+    Ours,
+    /// It was, and connections through it live.
+    Former,
 }
 
 /// Something to be told to the link.
@@ -53,6 +65,8 @@ pub(crate) enum Standing {
     Tentative,
     /// Another node has it.
     Duplicate,
+    /// It was ours: who knows that may make sure of it, nobody is to learn it anew.
+    Former,
     /// It is not one of ours on this port.
     Foreign,
 }
@@ -66,20 +80,27 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    /// From now on these are the addresses, in the order in which new ones are announced. What is not among them is
-    /// answered for no longer.
-    pub(crate) fn set(&mut self, wanted: &[(PortId, IpAddr)], now: Instant) {
-        let kept: BTreeSet<&(PortId, IpAddr)> = wanted.iter().collect();
-        self.stages.retain(|key, _| kept.contains(key));
-        self.due
-            .retain(|(_, port, address)| kept.contains(&(*port, *address)));
+    /// From now on these are the addresses, in the order in which new ones are announced; of two claims to one
+    /// address the first holds. What is not among them is answered for no longer.
+    pub(crate) fn set(&mut self, claims: &[(PortId, IpAddr, Claim)], now: Instant) {
+        let mut claimed = BTreeSet::new();
         let mut moment = now;
-        for (port, address) in wanted {
-            if !self.stages.contains_key(&(*port, *address)) {
-                self.enter(*port, *address, Stage::New, Some(moment));
-                moment += PACE;
+        for (port, address, claim) in claims {
+            if !claimed.insert((*port, *address)) {
+                continue;
+            }
+            match (claim, self.stages.get(&(*port, *address))) {
+                (Claim::Former, _) => self.enter(*port, *address, Stage::Former, None),
+                (Claim::Ours, None | Some((Stage::Former, _))) => {
+                    self.enter(*port, *address, Stage::New, Some(moment));
+                    moment += PACE;
+                }
+                (Claim::Ours, Some(_)) => {}
             }
         }
+        self.stages.retain(|key, _| claimed.contains(key));
+        self.due
+            .retain(|(_, port, address)| claimed.contains(&(*port, *address)));
     }
 
     /// What may be done with an address on a port.
@@ -87,6 +108,7 @@ impl Announcer {
         match (self.stages.get(&(port, address)), address) {
             (None, _) => Standing::Foreign,
             (Some((Stage::Duplicate, _)), _) => Standing::Duplicate,
+            (Some((Stage::Former, _)), _) => Standing::Former,
             (Some((Stage::New | Stage::Tentative, _)), IpAddr::V6(_)) => Standing::Tentative,
             (Some((Stage::New | Stage::Tentative, _)), IpAddr::V4(_))
             | (Some((Stage::Announced | Stage::Settled, _)), _) => Standing::Ours,
@@ -109,7 +131,7 @@ impl Announcer {
         self.stages
             .range((port, first)..)
             .take_while(|((of, _), _)| *of == port)
-            .filter(|(_, (stage, _))| *stage != Stage::Duplicate)
+            .filter(|(_, (stage, _))| !matches!(stage, Stage::Duplicate | Stage::Former))
             .filter_map(|((_, address), _)| match address {
                 IpAddr::V4(_) => None,
                 IpAddr::V6(address) => Some(icmpv6::solicited_node(*address)),
@@ -148,10 +170,11 @@ impl Announcer {
                 }
                 (Stage::Settled, _) => Stage::Settled,
                 (Stage::Duplicate, _) => Stage::Duplicate,
+                (Stage::Former, _) => Stage::Former,
             };
             let due = match next {
                 Stage::Tentative | Stage::Announced => Some(now + STEP),
-                Stage::New | Stage::Settled | Stage::Duplicate => None,
+                Stage::New | Stage::Settled | Stage::Duplicate | Stage::Former => None,
             };
             self.enter(port, address, next, due);
         }

@@ -11,7 +11,6 @@ use weir_wire::arp::{Arp, Operation};
 use weir_wire::{Content, Headers};
 
 use crate::SlowPath;
-use crate::announce::Standing;
 use crate::neighbour::{Evidence, Heard, Outcome};
 use crate::port::Link;
 
@@ -46,8 +45,7 @@ impl SlowPath {
             .neighbours
             .hear(link.port, IpAddr::V4(arp.sender), heard, now);
         let target = IpAddr::V4(arp.target);
-        let is_asked = arp.operation == Operation::Request
-            && self.announcer.standing(link.port, target) == Standing::Ours;
+        let is_asked = arp.operation == Operation::Request && self.answers_for(link, target, frame);
         if is_asked {
             self.outbox.transmit(link.port, reply(&arp, link));
         }

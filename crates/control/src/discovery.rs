@@ -37,7 +37,7 @@ impl SlowPath {
                 Err(DropReason::NeighbourDiscoveryInvalid)
             }
             Message::Solicitation(solicitation) => {
-                self.handle_solicitation(link, solicitation, sender_mac, now)
+                self.handle_solicitation(link, frame, solicitation, now)
             }
             Message::Advertisement(advertisement) => {
                 self.handle_advertisement(link, advertisement, sender_mac, now)
@@ -50,29 +50,29 @@ impl SlowPath {
     fn handle_solicitation(
         &mut self,
         link: Link,
+        frame: &[u8],
         solicitation: Solicitation,
-        sender_mac: Mac,
         now: Instant,
     ) -> Result<(), DropReason> {
         let target = solicitation.target;
-        match self.announcer.standing(link.port, IpAddr::V6(target)) {
-            Standing::Ours => {
-                self.hear_asker(link, solicitation, now);
-                let answer = solicitation.answer(link.mac, sender_mac);
-                self.outbox.transmit(link.port, answer);
-                Ok(())
-            }
-            // Who asks without an address wants it too (RFC 4862 §5.4.3); any other must wait for us.
-            Standing::Tentative if solicitation.source.is_unspecified() => {
-                self.contest(link, target, sender_mac);
-                Ok(())
-            }
-            Standing::Tentative | Standing::Duplicate | Standing::Foreign => {
-                match self.hear_asker(link, solicitation, now) {
-                    Outcome::Useless => Err(DropReason::NeighbourDiscoveryInvalid),
-                    Outcome::Unchanged | Outcome::Changed(_) => Ok(()),
-                }
-            }
+        let sender_mac = ethernet::source(frame).ok_or(DropReason::EthernetTruncated)?;
+        // Who asks without an address wants it too (RFC 4862 §5.4.3), and is answered before all.
+        let is_wanted = solicitation.source.is_unspecified();
+        if is_wanted && self.contest(link, target, sender_mac) {
+            return Ok(());
+        }
+        let outcome = self.hear_asker(link, solicitation, now);
+        let is_former = self.announcer.standing(link.port, IpAddr::V6(target)) == Standing::Former;
+        let is_answered =
+            self.answers_for(link, IpAddr::V6(target), frame) && !(is_wanted && is_former);
+        if is_answered {
+            let answer = solicitation.answer(link.mac, sender_mac);
+            self.outbox.transmit(link.port, answer);
+        }
+        if is_answered || outcome != Outcome::Useless {
+            Ok(())
+        } else {
+            Err(DropReason::NeighbourDiscoveryInvalid)
         }
     }
 

@@ -53,10 +53,15 @@ impl SlowPath {
             return Err(DropReason::IcmpIgnored);
         }
         let (source, destination) = addresses(frame, headers).ok_or(DropReason::IcmpMalformed)?;
-        if !self.is_ours(destination) {
-            return Err(DropReason::AddressNotOurs);
+        if !self.stands(destination, Standing::Ours) {
+            // Connections through an address that was ours live on; whoever probes it is to see that it is gone.
+            return Err(if self.stands(destination, Standing::Former) {
+                DropReason::IcmpIgnored
+            } else {
+                DropReason::AddressNotOurs
+            });
         }
-        if !is_one_host(source) || self.is_ours(source) {
+        if !is_one_host(source) || self.stands(source, Standing::Ours) {
             return Err(DropReason::SourceInvalid);
         }
         let mut reply = frame.to_vec();
@@ -72,11 +77,11 @@ impl SlowPath {
         Ok(())
     }
 
-    /// Whether an address is answered for on some port.
-    pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
+    /// Whether an address stands so on some port.
+    pub(crate) fn stands(&self, address: IpAddr, standing: Standing) -> bool {
         self.ports
             .iter()
-            .any(|port| self.announcer.standing(port.id, address) == Standing::Ours)
+            .any(|port| self.announcer.standing(port.id, address) == standing)
     }
 }
 

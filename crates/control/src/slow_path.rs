@@ -12,9 +12,9 @@ use weir_director::{
     Routes,
 };
 use weir_wire::ethernet::Mac;
-use weir_wire::{Content, Headers};
+use weir_wire::{Content, Headers, ethernet};
 
-use crate::announce::Announcer;
+use crate::announce::{Announcer, Claim, Standing};
 use crate::answer::Refusal;
 use crate::echo::is_one_host;
 use crate::neighbour::Held;
@@ -58,7 +58,8 @@ impl SlowPath {
 
     /// From now on these are the addresses that are ours, and the routes. What is new is announced, what is gone is
     /// no longer answered; neighbours are kept. The ports' own addresses are those in `ports`; of `addresses` the
-    /// VIPs and LIPs are taken.
+    /// VIPs and LIPs are taken, those too that were such: of them nothing is told but to a neighbour that asks us
+    /// alone, for it uses them through us already.
     ///
     /// An own address belongs to its port; a LIP to the ports whose subnets hold it, for only there anyone can ask
     /// for it; a VIP to every port: it need not be in any subnet of ours, clients and real servers may be on any
@@ -74,8 +75,8 @@ impl SlowPath {
         self.ports = ports;
         self.routes = routes;
         self.neighbours.touch();
-        let wanted = places(&self.ports, addresses);
-        self.announcer.set(&wanted, now);
+        let claims = claims(&self.ports, addresses);
+        self.announcer.set(&claims, now);
         self.tick(now);
     }
 
@@ -206,6 +207,17 @@ impl SlowPath {
         self.ports.iter().any(|port| port.mac == mac)
     }
 
+    /// Whether a question about an address is answered. Of one that was ours only who uses it through us already may
+    /// make sure, and such a neighbour asks us alone (RFC 4861 §7.3.3, as Linux does for IPv4): whoever asks all may
+    /// find the node that has it now.
+    pub(crate) fn answers_for(&self, link: Link, address: IpAddr, frame: &[u8]) -> bool {
+        match self.announcer.standing(link.port, address) {
+            Standing::Ours => true,
+            Standing::Former => ethernet::destination(frame) == Some(link.mac),
+            Standing::Tentative | Standing::Duplicate | Standing::Foreign => false,
+        }
+    }
+
     /// Deals with a packet; why it ends here, unless it was answered, learned from, or waits.
     fn decide(
         &mut self,
@@ -240,7 +252,10 @@ impl SlowPath {
         now: Instant,
     ) -> Result<(), DropReason> {
         let sender = headers.key.source().ip();
-        if headers.content == Content::Arp || !is_one_host(sender) || self.is_ours(sender) {
+        if headers.content == Content::Arp
+            || !is_one_host(sender)
+            || self.stands(sender, Standing::Ours)
+        {
             return Err(DropReason::SourceInvalid);
         }
         let on_link = match self.routes.find(sender).ok_or(DropReason::NoRoute)? {
@@ -307,29 +322,32 @@ impl SlowPath {
     }
 }
 
-/// Which addresses belong on which ports: each port's own first, so that nothing else is sent before the port has an
+/// Which addresses belong on which ports, and which did: each port's own first, so that nothing else is sent before the port has an
 /// address to send it from.
-fn places(ports: &[PortFacts], addresses: &LocalAddresses) -> Vec<(PortId, IpAddr)> {
-    let mut places: Vec<(PortId, IpAddr)> = Vec::new();
+fn claims(ports: &[PortFacts], addresses: &LocalAddresses) -> Vec<(PortId, IpAddr, Claim)> {
+    let mut claims = Vec::new();
     for port in ports {
-        places.push((port.id, IpAddr::V6(port.link_local())));
-        places.extend(port.addresses.iter().map(|net| (port.id, net.addr())));
+        let given = port.addresses.iter().map(|net| net.addr());
+        let own = std::iter::once(IpAddr::V6(port.link_local())).chain(given);
+        claims.extend(own.map(|address| (port.id, address, Claim::Ours)));
     }
     let mut shared: Vec<(IpAddr, AddressUse)> = addresses.iter().collect();
     shared.sort_by_key(|(address, _)| *address);
     for (address, address_use) in shared {
         let is_held = ports.iter().any(|port| port.holds(address));
-        let is_local = match address_use {
-            AddressUse::Virtual => false,
-            AddressUse::Local => is_held,
+        let (is_local, claim) = match address_use {
+            AddressUse::Virtual => (false, Claim::Ours),
+            AddressUse::Local => (is_held, Claim::Ours),
+            AddressUse::FormerlyVirtual => (false, Claim::Former),
+            AddressUse::FormerlyLocal => (is_held, Claim::Former),
             AddressUse::Own => continue,
         };
-        places.extend(
+        claims.extend(
             ports
                 .iter()
                 .filter(|port| !is_local || port.holds(address))
-                .map(|port| (port.id, address)),
+                .map(|port| (port.id, address, claim)),
         );
     }
-    places
+    claims
 }

@@ -94,7 +94,9 @@ impl SlowPath {
         let link_local = IpAddr::V6(link.link_local);
         let source = match self.announcer.standing(link.port, link_local) {
             Standing::Ours => link.link_local,
-            Standing::Tentative | Standing::Duplicate | Standing::Foreign => Ipv6Addr::UNSPECIFIED,
+            Standing::Tentative | Standing::Duplicate | Standing::Former | Standing::Foreign => {
+                Ipv6Addr::UNSPECIFIED
+            }
         };
         for frame in listener::reports(occasion, link.mac, source, groups) {
             self.outbox.transmit(link.port, frame);

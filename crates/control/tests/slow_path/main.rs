@@ -4,6 +4,7 @@
 mod arp;
 mod discovery;
 mod echo;
+mod former;
 mod hostile;
 mod life;
 mod reading;
