@@ -63,7 +63,7 @@ impl SlowPath {
         now: Instant,
     ) -> DropReason {
         let rate = &mut self.rates.refusals[refusal.index()];
-        if let Some(answer) = answer(refusal, frame, headers).filter(|_| rate.allows(now)) {
+        if let Some(answer) = rate.spend(now, || answer(refusal, frame, headers)) {
             self.outbox.transmit(link.port, answer);
         }
         refusal.reason()

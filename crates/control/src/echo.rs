@@ -64,15 +64,8 @@ impl SlowPath {
         if !is_one_host(source) || self.stands(source, Standing::Ours) {
             return Err(DropReason::SourceInvalid);
         }
-        let mut reply = frame.to_vec();
-        let is_request = if headers.is_ipv6() {
-            icmpv6::echo_reply_in_place(&mut reply, headers)
-        } else {
-            icmp::echo_reply_in_place(&mut reply, headers)
-        };
-        if !is_request || !self.rates.echo.allows(now) {
-            return Err(DropReason::IcmpIgnored);
-        }
+        let reply = self.rates.echo.spend(now, || reply(frame, headers));
+        let reply = reply.ok_or(DropReason::IcmpIgnored)?;
         self.outbox.transmit(link.port, reply);
         Ok(())
     }
@@ -83,6 +76,17 @@ impl SlowPath {
             .iter()
             .any(|port| self.announcer.standing(port.id, address) == standing)
     }
+}
+
+/// The whole answer to an echo request; `None` when it is none.
+fn reply(frame: &[u8], headers: &Headers) -> Option<Vec<u8>> {
+    let mut reply = frame.to_vec();
+    let is_request = if headers.is_ipv6() {
+        icmpv6::echo_reply_in_place(&mut reply, headers)
+    } else {
+        icmp::echo_reply_in_place(&mut reply, headers)
+    };
+    is_request.then_some(reply)
 }
 
 /// Source and destination of the IP packet.

@@ -34,6 +34,15 @@ const CONFIRM_SPREAD_MS: u64 = 10_000;
 /// Longest time after which a pinned neighbour is asked for again.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
+/// A packet that needs a neighbour. It is copied only when it waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    /// The port it came in by.
+    pub(crate) port: PortId,
+    /// The whole frame.
+    pub(crate) frame: &'a [u8],
+}
+
 /// A packet that waits for a neighbour's MAC address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Held {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use weir_director::{DropReason, NextHop, NextHopId, NextHops, PortId};
 use weir_wire::ethernet::Mac;
 
-use crate::neighbour::{Due, Heard, Held, Neighbour, Outcome};
+use crate::neighbour::{Arrival, Due, Heard, Held, Neighbour, Outcome};
 use crate::{Event, NeighbourView, PortFacts};
 
 /// How much is remembered, and for how long.
@@ -65,12 +65,12 @@ pub(crate) enum Effect {
 }
 
 /// What became of a packet that needs a neighbour.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holding {
     /// It waits.
     Waits,
     /// It need not wait: the neighbour is known by now.
-    NeedNot(Held),
+    NeedNot,
 }
 
 /// All neighbours.
@@ -198,34 +198,37 @@ impl Neighbours {
         &mut self,
         port: PortId,
         address: IpAddr,
-        held: Held,
+        arrival: Arrival<'_>,
         now: Instant,
     ) -> Result<Holding, DropReason> {
         if !self.numbers.contains_key(&(port, address)) && self.n_held >= self.limits.held {
             return Err(DropReason::NeighbourQueueFull);
         }
         let id = self.number_of(port, address, now)?;
-        self.hold(id, held, now)
+        self.hold(id, arrival, now)
     }
 
     /// Keeps a packet for a neighbour.
     pub(crate) fn hold(
         &mut self,
         id: NextHopId,
-        held: Held,
+        arrival: Arrival<'_>,
         now: Instant,
     ) -> Result<Holding, DropReason> {
         let (n_held, limits) = (self.n_held, self.limits);
         let holding = self
             .update(id, |neighbour| {
                 if neighbour.mac().is_some() {
-                    return Ok(Holding::NeedNot(held));
+                    return Ok(Holding::NeedNot);
                 }
                 neighbour.wake(now);
                 if neighbour.held.len() >= limits.held_per_neighbour || n_held >= limits.held {
                     return Err(DropReason::NeighbourQueueFull);
                 }
-                neighbour.held.push(held);
+                neighbour.held.push(Held {
+                    port: arrival.port,
+                    frame: arrival.frame.to_vec(),
+                });
                 Ok(Holding::Waits)
             })
             .unwrap_or(Err(DropReason::NeighbourUnreachable))?;

@@ -69,12 +69,19 @@ impl RateLimit {
 
     /// Whether it may be done now; if so, it counts as done.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
+        self.spend(now, || Some(())).is_some()
+    }
+
+    /// What `make` makes, if it may be made now. It counts as done when something was made; when it may not be done,
+    /// nothing is spent on making it: a flood must not cost what is thrown away.
+    pub(crate) fn spend<T>(&mut self, now: Instant, make: impl FnOnce() -> Option<T>) -> Option<T> {
         let full_at = self.full_at.map_or(now, |moment| moment.max(now));
         if full_at.duration_since(now) > self.tolerance {
-            return false;
+            return None;
         }
+        let made = make()?;
         self.full_at = Some(full_at + self.interval);
-        true
+        Some(made)
     }
 }
 
@@ -93,5 +100,22 @@ mod tests {
         assert_eq!(allowed(&mut limit, 0), 100);
         assert_eq!(allowed(&mut limit, 10), 10);
         assert_eq!(allowed(&mut limit, 10_000), 100, "it never saves up more");
+    }
+
+    #[test]
+    fn what_may_not_be_done_is_not_made_and_what_is_not_made_costs_nothing() {
+        let now = Instant::now();
+        let mut limit = RateLimit::new(1000, 100);
+        for _ in 0..1000 {
+            assert_eq!(limit.spend(now, || None::<()>), None);
+        }
+        let mut n_made = 0;
+        for _ in 0..1000 {
+            limit.spend(now, || {
+                n_made += 1;
+                Some(())
+            });
+        }
+        assert_eq!(n_made, 100);
     }
 }

@@ -13,7 +13,7 @@ use weir_worker::{FrameReceiver, FrameSender, Order, Publisher, Punt};
 use crate::{Action, SlowPath};
 
 /// Frames taken from each worker in one turn, at most.
-const PUNTS_A_TURN: usize = 256;
+const PUNTS_A_TURN: usize = 1024;
 
 /// The slow path, its rings, and the snapshot that runs.
 pub struct Control {

@@ -17,7 +17,7 @@ use weir_wire::{Content, Headers, ethernet};
 use crate::announce::{Announcer, Claim, Standing};
 use crate::answer::Refusal;
 use crate::echo::is_one_host;
-use crate::neighbour::Held;
+use crate::neighbour::{Arrival, Held};
 use crate::neighbours::{Effect, Holding, Neighbours};
 use crate::outbox::{NextHopsAre, Outbox};
 use crate::port::Link;
@@ -262,12 +262,9 @@ impl SlowPath {
             RouteTarget::Gateway(id) => return self.hold(id, port, frame, now),
             RouteTarget::OnLink(on_link) => on_link,
         };
-        let held = Held {
-            port,
-            frame: frame.to_vec(),
-        };
-        let holding = self.neighbours.hold_for(on_link, sender, held, now)?;
-        self.process_unless_waiting(holding, now)
+        let arrival = Arrival { port, frame };
+        let holding = self.neighbours.hold_for(on_link, sender, arrival, now)?;
+        self.process_unless_waiting(holding, arrival, now)
     }
 
     /// Keeps a packet until a next hop is known.
@@ -278,21 +275,23 @@ impl SlowPath {
         frame: &[u8],
         now: Instant,
     ) -> Result<(), DropReason> {
-        let held = Held {
-            port,
-            frame: frame.to_vec(),
-        };
-        let holding = self.neighbours.hold(id, held, now)?;
-        self.process_unless_waiting(holding, now)
+        let arrival = Arrival { port, frame };
+        let holding = self.neighbours.hold(id, arrival, now)?;
+        self.process_unless_waiting(holding, arrival, now)
     }
 
-    fn process_unless_waiting(&mut self, holding: Holding, now: Instant) -> Result<(), DropReason> {
+    fn process_unless_waiting(
+        &mut self,
+        holding: Holding,
+        arrival: Arrival<'_>,
+        now: Instant,
+    ) -> Result<(), DropReason> {
         match holding {
             Holding::Waits => {}
-            Holding::NeedNot(held) if self.rates.repeats.allows(now) => {
-                self.outbox.process(held.port, held.frame);
+            Holding::NeedNot if self.rates.repeats.allows(now) => {
+                self.outbox.process(arrival.port, arrival.frame.to_vec());
             }
-            Holding::NeedNot(_) => return Err(DropReason::NeighbourQueueFull),
+            Holding::NeedNot => return Err(DropReason::NeighbourQueueFull),
         }
         Ok(())
     }

@@ -175,6 +175,18 @@ fn what_may_not_be_answered_is_counted_all_the_same() {
 }
 
 #[test]
+fn what_may_not_be_answered_uses_up_no_answers() {
+    let mut stage = Stage::new();
+    let whole = syn(mac(9), WAN, [CLIENT, VIP]);
+    let mut reset = whole.clone();
+    reset[47] = 4;
+    for frame in [vec![reset; 5000], vec![whole; 1]].concat() {
+        stage.punt(PuntReason::NoService, WAN, &frame);
+    }
+    assert_eq!(stage.sent().len(), 1);
+}
+
+#[test]
 fn what_cannot_be_read_is_counted_by_what_is_wrong_with_it() {
     let mut stage = Stage::new();
     let frame = syn(mac(9), WAN, [CLIENT, VIP]);
