@@ -4,13 +4,14 @@
 //! that a flood of one does not silence the others. Nothing is answered that RFC 1122 or RFC 4443 forbid.
 //! Does not know: why a packet was refused.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use weir_director::DropReason;
-use weir_wire::{Content, Headers, icmp, icmpv6, ipv4, ipv6, tcp};
+use weir_wire::{Content, Headers, icmp, icmpv6, tcp};
 
-use crate::SlowPath;
 use crate::port::Link;
+use crate::{SlowPath, address};
 
 /// Why a packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,14 +112,8 @@ fn error(
     v4: icmp::ErrorKind,
     v6: icmpv6::ErrorKind,
 ) -> Option<Vec<u8>> {
-    let l3 = usize::from(headers.l3);
-    if headers.content == Content::Arp {
-        None
-    } else if headers.is_ipv6() {
-        let (_, destination) = ipv6::addresses(frame, l3)?;
-        icmpv6::error(frame, headers, destination, v6)
-    } else {
-        let (_, destination) = ipv4::addresses(frame, l3)?;
-        icmp::error(frame, headers, destination, v4)
+    match address::of_packet(frame, headers)? {
+        (_, IpAddr::V4(destination)) => icmp::error(frame, headers, destination, v4),
+        (_, IpAddr::V6(destination)) => icmpv6::error(frame, headers, destination, v6),
     }
 }

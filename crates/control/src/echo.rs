@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use weir_director::DropReason;
 use weir_wire::ethernet::Mac;
-use weir_wire::{Content, Headers, checksum, ethernet, icmp, icmpv6, ipv4, ipv6};
+use weir_wire::{Content, Headers, checksum, ethernet, icmp, icmpv6, ipv4};
 
-use crate::SlowPath;
 use crate::announce::Standing;
 use crate::port::Link;
+use crate::{SlowPath, address};
 
 impl SlowPath {
     /// Deals with an ICMP or ICMPv6 message that is no error.
@@ -52,7 +52,8 @@ impl SlowPath {
         if ethernet::destination(frame).is_none_or(Mac::is_group) {
             return Err(DropReason::IcmpIgnored);
         }
-        let (source, destination) = addresses(frame, headers).ok_or(DropReason::IcmpMalformed)?;
+        let (source, destination) =
+            address::of_packet(frame, headers).ok_or(DropReason::IcmpMalformed)?;
         if !self.stands(destination, Standing::Ours) {
             // Connections through an address that was ours live on; whoever probes it is to see that it is gone.
             return Err(if self.stands(destination, Standing::Former) {
@@ -61,7 +62,7 @@ impl SlowPath {
                 DropReason::AddressNotOurs
             });
         }
-        if !is_one_host(source) || self.stands(source, Standing::Ours) {
+        if !address::is_one_host(source) || self.stands(source, Standing::Ours) {
             return Err(DropReason::SourceInvalid);
         }
         let reply = self.rates.echo.spend(now, || reply(frame, headers));
@@ -87,22 +88,4 @@ fn reply(frame: &[u8], headers: &Headers) -> Option<Vec<u8>> {
         icmp::echo_reply_in_place(&mut reply, headers)
     };
     is_request.then_some(reply)
-}
-
-/// Source and destination of the IP packet.
-fn addresses(frame: &[u8], headers: &Headers) -> Option<(IpAddr, IpAddr)> {
-    let l3 = usize::from(headers.l3);
-    if headers.is_ipv6() {
-        ipv6::addresses(frame, l3).map(|(from, to)| (IpAddr::V6(from), IpAddr::V6(to)))
-    } else {
-        ipv4::addresses(frame, l3).map(|(from, to)| (IpAddr::V4(from), IpAddr::V4(to)))
-    }
-}
-
-/// Whether a packet may come from this address.
-pub(crate) fn is_one_host(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => ipv4::is_answerable(address, address),
-        IpAddr::V6(address) => ipv6::is_answerable(address, address),
-    }
 }

@@ -6,9 +6,10 @@
 //! Does not know: threads, sockets, clocks, logs, DPDK.
 //!
 //! How it works: `slow_path.rs` sends each packet to the file that knows it: `arp.rs`, `discovery.rs`, `echo.rs`,
-//! `answer.rs`. `neighbours.rs` and `neighbour.rs` remember neighbours and know when to ask, `announce.rs` knows when the
+//! `answer.rs`; `address.rs` reads addresses for them. `neighbours.rs` and `neighbour.rs` remember neighbours and know when to ask, `announce.rs` knows when the
 //! link is to be told of our addresses, `solicit.rs` makes the frames for both.
 
+mod address;
 mod announce;
 mod answer;
 mod arp;

@@ -138,7 +138,7 @@ impl Neighbours {
         }))
     }
 
-    /// The address of a neighbour, and whether its MAC address is known.
+    /// The neighbour that a number names.
     pub(crate) fn find(&self, id: NextHopId) -> Option<&Neighbour> {
         self.rows.get(usize::from(id.0))?.as_ref()
     }

@@ -14,9 +14,9 @@ use weir_director::{
 use weir_wire::ethernet::Mac;
 use weir_wire::{Content, Headers, ethernet};
 
+use crate::address::is_one_host;
 use crate::announce::{Announcer, Claim, Standing};
 use crate::answer::Refusal;
-use crate::echo::is_one_host;
 use crate::neighbour::{Arrival, Held};
 use crate::neighbours::{Effect, Holding, Neighbours};
 use crate::outbox::{NextHopsAre, Outbox};

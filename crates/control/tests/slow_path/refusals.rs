@@ -3,7 +3,7 @@
 use etherparse::PacketBuilder;
 use weir_director::{DropReason, PuntReason};
 
-use crate::stage::{LAN, LIP, Stage, VIP, VIP6, WAN, mac, port_mac, syn, v4, v6};
+use crate::stage::{LAN, LIP, Stage, VIP, VIP6, WAN, arp, mac, port_mac, syn, v4, v6};
 
 const CLIENT: &str = "198.51.100.7";
 const CLIENT6: &str = "2001:db8::7";
@@ -171,6 +171,18 @@ fn what_may_not_be_answered_is_counted_all_the_same() {
             [DropReason::NoService]
         );
     }
+    assert!(stage.sent().is_empty());
+}
+
+#[test]
+fn arp_is_never_refused_by_an_error() {
+    let mut stage = Stage::new();
+    let ends = [CLIENT, VIP];
+    let request = arp(etherparse::ArpOperation::REQUEST, mac(9), mac(1), ends);
+    assert_eq!(
+        stage.counted(PuntReason::NoDestination, WAN, &request),
+        [DropReason::NoDestination]
+    );
     assert!(stage.sent().is_empty());
 }
 
