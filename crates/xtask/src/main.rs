@@ -1,8 +1,9 @@
-//! The project's own commands, the same for a person and for CI: `cargo xtask demo|test|lab|tidy`.
+//! The project's own commands, the same for a person and for CI: `cargo xtask demo|test|lab|bench|tidy`.
 //!
 //! Promises: builds and starts on a machine that has Rust and nothing else, because it is what installs the rest.
 //! Does not know: DPDK, or any crate that needs it.
 
+mod bench;
 mod build;
 mod by_hand;
 mod demo;
@@ -38,6 +39,8 @@ enum Command {
         #[command(subcommand)]
         action: by_hand::Action,
     },
+    /// Measure a worker: cycles a packet, or instructions a packet
+    Bench(bench::Arguments),
     /// Check the rules that the compiler does not
     Tidy,
     /// A server of the lab, started by the commands above
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => suite::run(&arguments),
         Command::Lab { action } => by_hand::run(action),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Peer { peer } => peer.serve().map(|()| ExitCode::SUCCESS),
     }

@@ -13,7 +13,7 @@ use super::rules::HOMES_OF_UNSAFE;
 
 /// Who may use whom: a crate's folder and the folders of the crates it may use. The root package, which composes the
 /// binary, may use everything that ships.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("memory", &[]),
     ("director", &["wire", "memory"]),
@@ -32,6 +32,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     ("lab", &[]),
     ("testkit", &["wire", "memory", "director", "worker"]),
+    (
+        "bench",
+        &[
+            "wire", "memory", "director", "worker", "dpdk-sys", "dpdk", "testkit",
+        ],
+    ),
     ("xtask", &["lab"]),
 ];
 

@@ -1,0 +1,187 @@
+//! Packets of established connections: protocols, options, directions, numbers of flows.
+//!
+//! Promises: each case's frames were forwarded once before they are measured. Does not know: how to open a connection.
+
+use anyhow::{Context, Result};
+use weir_director::{Direction, Protocol, Scheduler};
+use weir_wire::FlowKey;
+
+use crate::bench::Bench;
+use crate::frames::{Family, Segment};
+use crate::row::Row;
+use crate::source::{Mbufs, Source, Stock};
+use crate::stage::{Flows, Stage, arrives_by, site};
+use crate::window::{self, Figures};
+
+/// Destinations of every service.
+pub(crate) const N_DESTINATIONS: usize = 16;
+/// Frames forwarded before measuring, at most.
+const WARM_UP: usize = 1 << 17;
+/// A case is measured again, this often at most, when few of its rounds were at the fast speed.
+const TRIES: usize = 4;
+
+/// The protocols of the flows in a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mix {
+    Udp,
+    Tcp,
+    /// Every other flow.
+    Both,
+}
+
+impl Mix {
+    /// The protocol of a flow.
+    fn protocol(self, number: u32) -> Protocol {
+        match self {
+            Self::Udp => Protocol::Udp,
+            Self::Tcp => Protocol::Tcp,
+            Self::Both if number.is_multiple_of(2) => Protocol::Udp,
+            Self::Both => Protocol::Tcp,
+        }
+    }
+
+    /// Keys of clients, by the number of the flow.
+    pub(crate) fn clients(
+        self,
+        family: Family,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<Vec<FlowKey>> {
+        numbers
+            .map(|number| family.flow(number, self.protocol(number)))
+            .collect()
+    }
+
+    /// What is measured with such flows, by its name.
+    pub(crate) fn variants(self) -> &'static [(&'static str, Segment, Direction)] {
+        use Direction::{Inbound, Outbound};
+        match self {
+            Self::Udp => &[
+                ("udp", Segment::Data, Inbound),
+                ("udp", Segment::Data, Outbound),
+            ],
+            Self::Tcp => &[
+                ("tcp", Segment::Data, Inbound),
+                ("tcp", Segment::Data, Outbound),
+                ("tcp-timestamps", Segment::Timestamps, Inbound),
+                ("tcp-timestamps", Segment::Timestamps, Outbound),
+                ("tcp-toa", Segment::First, Inbound),
+            ],
+            Self::Both => &[
+                ("tcp-udp-mixed", Segment::Data, Inbound),
+                ("tcp-udp-mixed", Segment::Data, Outbound),
+            ],
+        }
+    }
+}
+
+/// The name of a protocol in a family.
+pub(crate) fn protocol_name(name: &str, family: Family) -> String {
+    match family {
+        Family::V4 => name.to_owned(),
+        Family::V6 => format!("{name}-ipv6"),
+    }
+}
+
+/// The name of a direction.
+pub(crate) fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    }
+}
+
+/// Measures every case; with 10 M flows only where `is_quick` is not.
+pub(crate) fn run(bench: &mut Bench, is_quick: bool) -> Result<()> {
+    const SIZES: [u32; 5] = [1, 10_000, 100_000, 1_000_000, 10_000_000];
+    let n_sizes = if is_quick { 4 } else { 5 };
+    for n_flows in &SIZES[..n_sizes] {
+        for mix in [Mix::Udp, Mix::Tcp, Mix::Both] {
+            if mix != Mix::Both || *n_flows > 1 {
+                run_with(bench, Family::V4, mix, *n_flows)?;
+            }
+        }
+        if [10_000, 1_000_000].contains(n_flows) {
+            run_with(bench, Family::V6, Mix::Udp, *n_flows)?;
+            run_with(bench, Family::V6, Mix::Tcp, *n_flows)?;
+        }
+    }
+    Ok(())
+}
+
+/// All that is measured with one table of connections.
+fn run_with(bench: &mut Bench, family: Family, mix: Mix, n_flows: u32) -> Result<()> {
+    let rows: Vec<_> = mix
+        .variants()
+        .iter()
+        .map(|variant| (row(family, *variant, n_flows), variant))
+        .filter(|(row, _)| bench.is_wanted(&row.case))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (mut stage, flows) = open(bench.stock.clone(), family, mix, n_flows)?;
+    for (row, (_, segment, direction)) in rows {
+        let figures = measure(bench, &mut stage, &flows, *segment, *direction)
+            .with_context(|| row.case.clone())?;
+        bench.report.add(&row.with(&figures, &bench.clock))?;
+    }
+    Ok(())
+}
+
+fn row(family: Family, (name, _, way): (&str, Segment, Direction), n_flows: u32) -> Row {
+    let (protocol, direction) = (protocol_name(name, family), direction_name(way));
+    Row {
+        case: format!("fullnat/{protocol}/{direction}/{}", size_name(n_flows)),
+        method: "fullnat",
+        protocol,
+        direction,
+        flows: n_flows as usize,
+        ..Row::default()
+    }
+}
+
+fn size_name(n_flows: u32) -> String {
+    match n_flows {
+        1_000_000.. => format!("{}M", n_flows / 1_000_000),
+        1_000.. => format!("{}k", n_flows / 1_000),
+        _ => n_flows.to_string(),
+    }
+}
+
+/// A worker with that many connections.
+pub(crate) fn open<S: Stock>(
+    stock: S,
+    family: Family,
+    mix: Mix,
+    n_flows: u32,
+) -> Result<(Stage<S>, Flows)> {
+    let n_lines = match family {
+        Family::V4 => n_flows,
+        Family::V6 => 2 * n_flows,
+    };
+    let mut stage = Stage::alone(stock, site(1, Scheduler::Rr, N_DESTINATIONS), n_lines)?;
+    let flows = stage.open(mix.clients(family, 0..n_flows)?)?;
+    Ok((stage, flows))
+}
+
+/// Measures one case.
+pub(crate) fn measure(
+    bench: &Bench,
+    stage: &mut Stage<Mbufs>,
+    flows: &Flows,
+    segment: Segment,
+    direction: Direction,
+) -> Result<Figures> {
+    let tape = flows.tape(segment, direction)?;
+    stage.play(&tape, direction, tape.len().clamp(1_024, WARM_UP))?;
+    stage.play_on();
+    let mut bare = Source::endless(stage.stock.clone(), &tape, arrives_by(direction));
+    let mut rounds = Vec::new();
+    for _ in 0..TRIES {
+        rounds.extend(window::rounds(bench.n_rounds, &mut bare, || stage.turn()));
+        if Figures::of(&rounds, &bench.clock).n_kept >= bench.n_rounds / 4 {
+            break;
+        }
+    }
+    Ok(Figures::of(&rounds, &bench.clock))
+}

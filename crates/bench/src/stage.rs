@@ -1,0 +1,260 @@
+//! A worker as it runs in the appliance, with the network around it and connections opened through it.
+//!
+//! Promises: connections are opened by packets through the worker's own turn; a phase of opening in which a single
+//! frame was not forwarded is an error that names the reason.
+//! Does not know: how long anything takes.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use weir_director::{
+    Direction, Director, DropReason, PortId, Protocol, PuntReason, Scheduler, Sizes, Snapshot,
+    Tick, WorkerId,
+};
+use weir_memory::Pages;
+use weir_testkit::{LAN, LAN_MAC, Site, WAN, WAN_MAC};
+use weir_wire::FlowKey;
+use weir_worker::{HandOffRing, Links, Listing, Mailbox, PortPlan, Published, Worker, frame_ring};
+
+use crate::frames::{self, Family, Segment, Tape};
+use crate::source::{Feed, Source, Stock};
+
+/// By this much time goes on from one turn to the next. The appliance asks a clock; that is not the worker's cost.
+const TURN_NS: u64 = 1_000;
+/// After this much a worker publishes its counters for certain.
+const PUBLISHED_AFTER_NS: u64 = 10_000_000;
+/// The time at which everything begins.
+const BEGIN_NS: u64 = 1_000_000_000;
+/// LIPs of every service.
+const N_LIPS: usize = 64;
+
+/// The network of all measurements: one service for each protocol and family, 64 LIPs.
+pub(crate) fn site(n_workers: u8, scheduler: Scheduler, n_destinations: usize) -> Site {
+    let lips: Vec<String> = (0..N_LIPS)
+        .flat_map(|n| [format!("10.0.0.{}", 150 + n), format!("fd00::1:{n:x}")])
+        .collect();
+    let lips: Vec<&str> = lips.iter().map(String::as_str).collect();
+    let mut site = Site::new().workers(n_workers).local(&lips, 1_024, 65_535);
+    for family in [Family::V4, Family::V6] {
+        let reals: Vec<String> = (0..n_destinations)
+            .map(|n| match family {
+                Family::V4 => format!("10.0.0.{}:8080", 11 + n),
+                Family::V6 => format!("[fd00::{:x}]:8080", 0x11 + n),
+            })
+            .collect();
+        let destinations: Vec<(&str, u32)> = reals.iter().map(|real| (real.as_str(), 1)).collect();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            site = site.service(protocol, family.vip(), scheduler, &destinations);
+        }
+    }
+    site
+}
+
+/// What all workers of a run share.
+pub(crate) struct Shared<B> {
+    /// What they decide by at first.
+    pub(crate) snapshot: Arc<Snapshot>,
+    hand_offs: Arc<[HandOffRing<B>]>,
+    published: Arc<[Published]>,
+}
+
+impl<B> Shared<B> {
+    /// For `n_workers` workers.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, n_workers: u8) -> Self {
+        Self {
+            snapshot,
+            hand_offs: (0..n_workers).map(|_| HandOffRing::new(64)).collect(),
+            published: (0..n_workers).map(|_| Published::default()).collect(),
+        }
+    }
+}
+
+/// A worker and what it is fed.
+pub(crate) struct Stage<S: Stock> {
+    pub(crate) stock: S,
+    /// Where snapshots arrive.
+    pub(crate) mailbox: Arc<Mailbox>,
+    me: WorkerId,
+    worker: Worker<Source<S>>,
+    feed: Rc<RefCell<Feed>>,
+    published: Arc<[Published]>,
+    now_ns: u64,
+}
+
+/// The keys of open connections, in an order apart from that in which they were opened.
+pub(crate) struct Flows {
+    clients: Vec<FlowKey>,
+    replies: Vec<FlowKey>,
+}
+
+impl Flows {
+    /// A frame for each connection, going that way.
+    pub(crate) fn tape(&self, segment: Segment, direction: Direction) -> Result<Arc<Tape>> {
+        Tape::new(segment, direction, self.going(direction))
+    }
+
+    fn going(&self, direction: Direction) -> &[FlowKey] {
+        match direction {
+            Direction::Inbound => &self.clients,
+            Direction::Outbound => &self.replies,
+        }
+    }
+}
+
+impl<S: Stock> Stage<S> {
+    /// The only worker of a site, with room for `connections`.
+    pub(crate) fn alone(stock: S, mut site: Site, connections: u32) -> Result<Self> {
+        let shared = Shared::new(site.snapshot(), 1);
+        Self::new(stock, &shared, WorkerId(0), connections)
+    }
+
+    /// One of several workers.
+    pub(crate) fn new(
+        stock: S,
+        shared: &Shared<S::Buffer>,
+        me: WorkerId,
+        connections: u32,
+    ) -> Result<Self> {
+        let sizes = Sizes {
+            connections,
+            pages: Pages::Anonymous,
+        };
+        let now = Tick((BEGIN_NS / 1_000_000) as u32);
+        let snapshot = Arc::clone(&shared.snapshot);
+        let director = Director::new(me, sizes, Site::SEED, snapshot, now)?;
+        let mailbox = Arc::new(Mailbox::default());
+        let links = Links {
+            mailbox: Arc::clone(&mailbox),
+            punts: frame_ring(64, 2_048, None).0,
+            orders: frame_ring(1, 2_048, None).1,
+            hand_offs: Arc::clone(&shared.hand_offs),
+            published: Arc::clone(&shared.published),
+            listing: Arc::new(Listing::default()),
+        };
+        let ports = [(WAN, WAN_MAC), (LAN, LAN_MAC)].map(|(id, mac)| PortPlan {
+            id,
+            mac,
+            receives: true,
+            transmits_by: me,
+        });
+        let nothing = Tape::new(
+            Segment::Syn,
+            Direction::Inbound,
+            &[Family::V4.flow(0, Protocol::Tcp)?],
+        )?;
+        let feed = Rc::new(RefCell::new(Feed::empty(nothing)));
+        let source = Source::new(stock.clone(), Rc::clone(&feed));
+        let began = Instant::now();
+        Ok(Self {
+            stock,
+            mailbox,
+            me,
+            worker: Worker::new(me, source, director, links, ports.to_vec(), began),
+            feed,
+            published: Arc::clone(&shared.published),
+            now_ns: BEGIN_NS,
+        })
+    }
+
+    /// One turn of the worker's loop, hence one burst.
+    #[inline]
+    pub(crate) fn turn(&mut self) {
+        self.turn_after(TURN_NS);
+    }
+
+    /// Likewise, a span of time after the turn before.
+    #[inline]
+    pub(crate) fn turn_after(&mut self, span_ns: u64) {
+        self.now_ns += span_ns;
+        self.worker.turn(self.now_ns);
+    }
+
+    /// Lets the worker have `n_frames` frames, all of which it must forward.
+    pub(crate) fn play(
+        &mut self,
+        tape: &Arc<Tape>,
+        direction: Direction,
+        n_frames: usize,
+    ) -> Result<()> {
+        let port = arrives_by(direction);
+        self.feed
+            .borrow_mut()
+            .play(Arc::clone(tape), port, n_frames);
+        for _ in 0..n_frames.div_ceil(weir_director::BURST) {
+            self.turn();
+        }
+        let n_transmitted = self.feed.borrow().n_transmitted;
+        ensure!(
+            n_transmitted == n_frames as u64,
+            "{n_transmitted} of {n_frames} frames were forwarded; {}",
+            self.refusals()
+        );
+        Ok(())
+    }
+
+    /// From now on there is a frame of the tape whenever the worker asks, beginning where [`Self::play`] has ended.
+    pub(crate) fn play_on(&mut self) {
+        self.feed.borrow_mut().play_on();
+    }
+
+    /// Frames forwarded since [`Self::play`] was called.
+    pub(crate) fn n_transmitted(&self) -> u64 {
+        self.feed.borrow().n_transmitted
+    }
+
+    /// Opens a connection for each flow: by a datagram, or by the three segments of a handshake.
+    pub(crate) fn open(&mut self, mut clients: Vec<FlowKey>) -> Result<Flows> {
+        let n_flows = clients.len();
+        self.feed.borrow_mut().replies = Some(Vec::with_capacity(n_flows));
+        let opening = Tape::new(Segment::Syn, Direction::Inbound, &clients)?;
+        self.play(&opening, Direction::Inbound, n_flows)
+            .context("opening connections")?;
+        drop(opening);
+        let replies = self.feed.borrow_mut().replies.take();
+        let mut replies = replies.context("the keys of replies were noted")?;
+        if clients.iter().any(|flow| flow.protocol() == Protocol::Tcp) {
+            let answer = Tape::new(Segment::SynAck, Direction::Outbound, &replies)?;
+            self.play(&answer, Direction::Outbound, n_flows)
+                .context("the real servers' answers")?;
+            drop(answer);
+            let last = Tape::new(Segment::First, Direction::Inbound, &clients)?;
+            self.play(&last, Direction::Inbound, n_flows)
+                .context("the clients' acknowledgements")?;
+        }
+        frames::shuffle(&mut clients);
+        frames::shuffle(&mut replies);
+        Ok(Flows { clients, replies })
+    }
+
+    /// Why frames were not forwarded, in words.
+    pub(crate) fn refusals(&mut self) -> String {
+        self.turn_after(PUBLISHED_AFTER_NS);
+        let counters = self.published[usize::from(self.me.0)].counters();
+        let names = DropReason::ALL
+            .iter()
+            .map(|reason| reason.to_string())
+            .chain(PuntReason::NAMES.map(str::to_owned));
+        let counts = counters.dropped.iter().chain(&counters.punted);
+        let refused: Vec<String> = names
+            .zip(counts)
+            .filter(|(_, count)| **count != 0)
+            .map(|(name, count)| format!("{name}: {count}"))
+            .collect();
+        format!(
+            "handed over: {}; {}",
+            counters.handed_over,
+            refused.join(", ")
+        )
+    }
+}
+
+/// The port by which packets going that way arrive.
+pub(crate) fn arrives_by(direction: Direction) -> PortId {
+    match direction {
+        Direction::Inbound => WAN,
+        Direction::Outbound => LAN,
+    }
+}
