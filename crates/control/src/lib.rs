@@ -7,7 +7,8 @@
 //!
 //! How it works: `slow_path.rs` sends each packet to the file that knows it: `arp.rs`, `discovery.rs`, `echo.rs`,
 //! `answer.rs`; `address.rs` reads addresses for them. `neighbours.rs` and `neighbour.rs` remember neighbours and know when to ask, `announce.rs` knows when the
-//! link is to be told of our addresses, `solicit.rs` makes the frames for both.
+//! link is to be told of our addresses, `solicit.rs` makes the frames for both. `publication.rs` knows when the table
+//! of next hops is to be published.
 
 mod address;
 mod announce;
@@ -19,6 +20,7 @@ mod neighbour;
 mod neighbours;
 mod outbox;
 mod port;
+mod publication;
 mod rate_limit;
 mod runtime;
 mod slow_path;

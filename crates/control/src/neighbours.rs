@@ -9,7 +9,8 @@
 //! but no name in the published table. Its client's packets keep coming here until it is found, and only then
 //! does a connection open, so that no connection refers to a row that never was. A neighbour that is lost keeps
 //! its number for [`Limits::number_is_kept`]; every packet of a living connection to it would be punted
-//! and would begin that time anew, so what is still silent then has no living connection.
+//! and would begin that time anew, so what is still silent then has no living connection. A number whose name is
+//! withdrawn names nobody else before that is published.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +20,7 @@ use weir_director::{DropReason, NextHop, NextHopId, NextHops, PortId};
 use weir_wire::ethernet::Mac;
 
 use crate::neighbour::{Arrival, Due, Heard, Held, Neighbour, Outcome};
+use crate::publication::{Publication, Urgency};
 use crate::{Event, NeighbourView, PortFacts};
 
 /// How much is remembered, and for how long.
@@ -77,16 +79,18 @@ pub(crate) enum Holding {
 #[derive(Debug)]
 pub(crate) struct Neighbours {
     limits: Limits,
-    /// By number. Invariant: `None` exactly for the numbers in `free`.
+    /// By number. Invariant: `None` exactly for the numbers in `free` and `withdrawn`.
     rows: Vec<Option<Neighbour>>,
     /// Numbers that name nobody, the one free for longest first.
     free: VecDeque<NextHopId>,
+    /// Numbers that name nobody any longer, but still do so in the published table.
+    withdrawn: Vec<NextHopId>,
     numbers: BTreeMap<(PortId, IpAddr), NextHopId>,
     /// Invariant: holds each neighbour's deadline, and no other.
     deadlines: BTreeSet<(Instant, NextHopId)>,
     /// Invariant: packets that neighbours hold.
     n_held: usize,
-    have_changed: bool,
+    publication: Publication,
     effects: Vec<Effect>,
 }
 
@@ -96,10 +100,11 @@ impl Neighbours {
             limits,
             rows: Vec::new(),
             free: VecDeque::new(),
+            withdrawn: Vec::new(),
             numbers: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             n_held: 0,
-            have_changed: false,
+            publication: Publication::new(),
             effects: Vec::new(),
         }
     }
@@ -114,23 +119,26 @@ impl Neighbours {
     }
 
     /// Makes the published table be made anew.
-    pub(crate) fn touch(&mut self) {
-        self.have_changed = true;
+    pub(crate) fn touch(&mut self, now: Instant) {
+        self.publication.change(Urgency::AtOnce, now);
     }
 
     /// Whether the published table is out of date.
-    pub(crate) fn have_changed(&self) -> bool {
-        self.have_changed
+    pub(crate) fn publication(&self) -> &Publication {
+        &self.publication
     }
 
     /// Says that the published table is the one of [`Self::next_hops`].
     pub(crate) fn mark_published(&mut self) {
-        self.have_changed = false;
+        self.publication.mark_published();
+        self.free.extend(self.withdrawn.drain(..));
     }
 
-    /// The table to be published.
+    /// The table to be published: it ends with the last row that has a name.
     pub(crate) fn next_hops(&self, ports: &[PortFacts]) -> NextHops {
-        NextHops::new(self.rows.iter().map(|row| match row {
+        let named = |row: &Option<Neighbour>| row.as_ref().is_some_and(|row| row.is_published);
+        let n_rows = self.rows.iter().rposition(named).map_or(0, |last| last + 1);
+        NextHops::new(self.rows.iter().take(n_rows).map(|row| match row {
             Some(neighbour) if neighbour.is_published => {
                 (neighbour.address, next_hop(neighbour, ports))
             }
@@ -169,7 +177,9 @@ impl Neighbours {
             neighbour.wake(now);
             is_new
         });
-        self.have_changed |= newly_pinned == Some(true);
+        if newly_pinned == Some(true) {
+            self.publication.change(Urgency::AtOnce, now);
+        }
         self.step_if_due(id, now);
         Some(id)
     }
@@ -250,10 +260,18 @@ impl Neighbours {
         let Some(id) = self.numbers.get(&(port, address)).copied() else {
             return Outcome::Useless;
         };
-        let outcome = self
-            .update(id, |neighbour| neighbour.hear(heard, id.0, now))
-            .unwrap_or(Outcome::Useless);
+        let heard = self.update(id, |neighbour| {
+            // What is pinned, or had another MAC address, serves connections that live.
+            let urgency = if neighbour.is_pinned || neighbour.mac().is_some() {
+                Urgency::AtOnce
+            } else {
+                Urgency::CanWait
+            };
+            (neighbour.hear(heard, id.0, now), urgency)
+        });
+        let (outcome, urgency) = heard.unwrap_or((Outcome::Useless, Urgency::CanWait));
         if let Outcome::Changed(mac) = outcome {
+            self.publication.change(urgency, now);
             self.found(id, mac);
         }
         self.step_if_due(id, now);
@@ -267,10 +285,13 @@ impl Neighbours {
         {
             self.step(id, now);
         }
+        self.publication.tick(now);
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let step = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let publication = self.publication.next_deadline();
+        step.into_iter().chain(publication).min()
     }
 
     /// The number of a neighbour; a new one where it has none.
@@ -342,19 +363,20 @@ impl Neighbours {
                 unicast,
             }),
             Due::GiveUp => {
-                self.have_changed |= had_mac;
+                if had_mac {
+                    self.publication.change(Urgency::AtOnce, now);
+                }
                 self.give_up(id);
             }
             Due::Forget => {
                 self.give_up(id);
-                self.forget(id);
+                self.forget(id, now);
             }
         }
     }
 
     /// Its MAC address is known, or another one than before.
     fn found(&mut self, id: NextHopId, mac: Mac) {
-        self.have_changed = true;
         let found = self.update(id, |neighbour| {
             let (port, address) = (neighbour.port, neighbour.address);
             let was_lost = std::mem::take(&mut neighbour.n_failures) > 0 && neighbour.is_pinned;
@@ -383,14 +405,18 @@ impl Neighbours {
     }
 
     /// Frees the row and its number.
-    fn forget(&mut self, id: NextHopId) {
+    fn forget(&mut self, id: NextHopId, now: Instant) {
         let Some(neighbour) = self.rows.get_mut(usize::from(id.0)).and_then(Option::take) else {
             return;
         };
         self.deadlines.remove(&(neighbour.deadline, id));
         self.numbers.remove(&(neighbour.port, neighbour.address));
-        self.free.push_back(id);
-        self.have_changed |= neighbour.is_published;
+        if neighbour.is_published {
+            self.withdrawn.push(id);
+            self.publication.change(Urgency::CanWait, now);
+        } else {
+            self.free.push_back(id);
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl SlowPath {
     ) {
         self.ports = ports;
         self.routes = routes;
-        self.neighbours.touch();
+        self.neighbours.touch(now);
         let claims = claims(&self.ports, addresses);
         self.announcer.set(&claims, now);
         self.tick(now);
@@ -131,10 +131,11 @@ impl SlowPath {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The next hops to be published, if they have changed since they were last taken. Packets that waited for them
-    /// come out of [`Self::take_action`] only after this was called.
+    /// The next hops to be published, if they have changed since they were last taken. What concerns only clients on
+    /// the link is offered up to 10 ms later, many changes together; [`Self::next_deadline`] tells when. Packets
+    /// that waited for them come out of [`Self::take_action`] only after they were taken.
     pub fn take_changed_next_hops(&mut self) -> Option<NextHops> {
-        if !self.neighbours.have_changed() {
+        if !self.neighbours.publication().is_due() {
             return None;
         }
         self.neighbours.mark_published();
@@ -148,11 +149,12 @@ impl SlowPath {
 
     /// The next thing to do with a frame.
     pub fn take_action(&mut self) -> Option<Action> {
-        self.outbox.take(if self.neighbours.have_changed() {
-            NextHopsAre::Changed
-        } else {
-            NextHopsAre::Published
-        })
+        self.outbox
+            .take(if self.neighbours.publication().is_current() {
+                NextHopsAre::Published
+            } else {
+                NextHopsAre::Changed
+            })
     }
 
     /// The next thing worth telling. Those that nobody takes are forgotten beyond a bound.

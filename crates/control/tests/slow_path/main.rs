@@ -7,6 +7,7 @@ mod echo;
 mod former;
 mod hostile;
 mod life;
+mod publication;
 mod reading;
 mod refusals;
 mod stage;
