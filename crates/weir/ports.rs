@@ -69,7 +69,9 @@ pub(crate) fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
             its_queues.transmit.into_iter(),
         ));
     }
-    let Some(pool) = ports.first().map(|port| port.pool.clone()) else {
+    // The control thread's frames may be any port's: the pool of the largest buffers holds them all.
+    let largest = ports.iter().max_by_key(|port| port.facts.mtu);
+    let Some(pool) = largest.map(|port| port.pool.clone()) else {
         return Ok(OpenPorts {
             ports,
             workers: Vec::new(),

@@ -113,7 +113,7 @@ fn serve(
             served = server.serve() => served.map_err(RunError::from),
             outcome = slow_path(appliance, &bell) => outcome,
             outcome = reload_on_hangup(&running) => outcome,
-            () = every_second(&running) => Ok(()),
+            () = every_second(&running) => Err(RunError::LostWorker),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
         }
@@ -168,7 +168,6 @@ async fn every_second(running: &Running) {
         second.tick().await;
         running.measure_busy();
         if running.has_lost_a_worker() {
-            error!("{}", RunError::LostWorker);
             return;
         }
         let _ = sd_notify::notify(false, &[NotifyState::Watchdog]);

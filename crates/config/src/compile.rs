@@ -5,8 +5,8 @@
 //! be published or thrown away.
 //! Does not know: MAC addresses; the numbers of next hops are asked for.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use weir_director::{
@@ -69,17 +69,51 @@ struct Known {
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     services: HashMap<ServiceKey, Known>,
-    destinations: HashMap<(ServiceKey, std::net::SocketAddr), DestinationId>,
-    /// Given out once and free again.
-    free: Vec<DestinationId>,
-    n_services: u32,
-    n_destinations: u32,
+    destinations: HashMap<(ServiceKey, SocketAddr), DestinationId>,
+    service_ids: Ids,
+    destination_ids: Ids,
+    /// VIPs and LIPs of earlier configurations, over which connections may still run.
+    former: HashMap<IpAddr, AddressUse>,
+}
+
+/// Dense numbers: new ones as long as there are any, then those given back, the longest ago first. So a number that
+/// is given back means nothing else for as long as possible.
+#[derive(Clone, Debug, Default)]
+struct Ids {
+    n_given: u32,
+    free: VecDeque<u32>,
+}
+
+impl Ids {
+    fn take(&mut self, limit: u32) -> Option<u32> {
+        if self.n_given < limit {
+            self.n_given += 1;
+            return Some(self.n_given - 1);
+        }
+        self.free.pop_front()
+    }
+
+    fn give_back(&mut self, id: u32) {
+        self.free.push_back(id);
+    }
 }
 
 impl Numbers {
     /// Makes the parts of a snapshot. `load` tells a destination's living connections, so that a removed one is
-    /// counted on until its last connection ends.
+    /// counted on until its last connection ends. On failure nothing has changed.
     pub fn compile(
+        &mut self,
+        config: &Config,
+        next_hops: &mut impl NextHopNumbers,
+        load: impl Fn(DestinationId) -> Load,
+    ) -> Result<Compiled, TooMuch> {
+        let mut numbers = self.clone();
+        let compiled = numbers.compile_here(config, next_hops, load)?;
+        *self = numbers;
+        Ok(compiled)
+    }
+
+    fn compile_here(
         &mut self,
         config: &Config,
         next_hops: &mut impl NextHopNumbers,
@@ -95,15 +129,17 @@ impl Numbers {
         Ok(Compiled {
             services: Arc::new(Services::new(services)),
             routes: Arc::new(routes),
-            addresses: Arc::new(addresses(config)),
+            addresses: Arc::new(self.addresses(config)),
             counted: self.destinations.values().copied().collect(),
             settings: settings(config),
         })
     }
 
-    /// Takes back the numbers of destinations that are neither configured nor have connections.
+    /// Takes back the numbers of services that are not configured, and of destinations that are neither configured
+    /// nor have connections.
     fn forget_ended(&mut self, config: &Config, load: impl Fn(DestinationId) -> Load) {
-        let configured: HashSet<_> = config
+        let services: HashSet<_> = config.services.iter().map(key).collect();
+        let destinations: HashSet<_> = config
             .services
             .iter()
             .flat_map(|service| {
@@ -114,14 +150,49 @@ impl Numbers {
                     .map(move |destination| (key, destination.address))
             })
             .collect();
-        let free = &mut self.free;
-        self.destinations.retain(|name, id| {
-            let stays = configured.contains(name) || load(*id) != Load::default();
+        let Self {
+            service_ids,
+            destination_ids,
+            ..
+        } = self;
+        self.services.retain(|name, known| {
+            let stays = services.contains(name);
             if !stays {
-                free.push(*id);
+                service_ids.give_back(known.id.0);
             }
             stays
         });
+        self.destinations.retain(|name, id| {
+            let stays = destinations.contains(name) || load(*id) != Load::default();
+            if !stays {
+                destination_ids.give_back(id.0);
+            }
+            stays
+        });
+    }
+
+    /// The addresses of a configuration, and those of earlier ones over which connections may still run. From now on
+    /// those of this one are remembered too.
+    fn addresses(&mut self, config: &Config) -> LocalAddresses {
+        let now = addresses(config);
+        let former: Vec<_> = self
+            .former
+            .iter()
+            .filter(|(address, _)| now.find(**address).is_none())
+            .collect();
+        let all = former
+            .into_iter()
+            .map(|(address, address_use)| (*address, *address_use))
+            .chain(now.iter())
+            .collect();
+        for (address, address_use) in now.iter() {
+            match address_use {
+                AddressUse::Virtual => self.former.insert(address, AddressUse::FormerlyVirtual),
+                AddressUse::Local => self.former.insert(address, AddressUse::FormerlyLocal),
+                AddressUse::Own | AddressUse::FormerlyVirtual | AddressUse::FormerlyLocal => None,
+            };
+        }
+        all
     }
 
     fn service(
@@ -164,11 +235,11 @@ impl Numbers {
             }
             return Ok((known.id, known.version));
         }
-        let id = ServiceId(self.n_services);
-        if id.0 >= ServiceId::LIMIT {
-            return Err(TooMuch::Services);
-        }
-        self.n_services += 1;
+        let id = self
+            .service_ids
+            .take(ServiceId::LIMIT)
+            .map(ServiceId)
+            .ok_or(TooMuch::Services)?;
         self.services.insert(
             key,
             Known {
@@ -183,29 +254,22 @@ impl Numbers {
     fn destination_number(
         &mut self,
         key: ServiceKey,
-        address: std::net::SocketAddr,
+        address: SocketAddr,
     ) -> Result<DestinationId, TooMuch> {
         if let Some(id) = self.destinations.get(&(key, address)) {
             return Ok(*id);
         }
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None if self.n_destinations < DestinationId::LIMIT => {
-                self.n_destinations += 1;
-                DestinationId(self.n_destinations - 1)
-            }
-            None => return Err(TooMuch::Destinations),
-        };
+        let id = self
+            .destination_ids
+            .take(DestinationId::LIMIT)
+            .map(DestinationId)
+            .ok_or(TooMuch::Destinations)?;
         self.destinations.insert((key, address), id);
         Ok(id)
     }
 
     /// The number under which a destination of a service is counted, if it has one.
-    pub fn destination(
-        &self,
-        key: &ServiceKey,
-        address: std::net::SocketAddr,
-    ) -> Option<DestinationId> {
+    pub fn destination(&self, key: &ServiceKey, address: SocketAddr) -> Option<DestinationId> {
         self.destinations.get(&(*key, address)).copied()
     }
 }
@@ -414,7 +478,62 @@ mod tests {
         let idle = compile(&mut numbers, b, Load::default());
         assert_eq!(idle.counted.len(), 1);
         let again = compile(&mut numbers, &format!("{a}, {b}"), Load::default());
-        assert_eq!(ids(&again), [0, 1], "the free number is given out again");
+        assert_eq!(ids(&again), [2, 1], "a number given back is given out last");
+    }
+
+    #[test]
+    fn an_address_that_is_left_out_is_remembered_until_it_is_ours_again() {
+        let mut numbers = Numbers::default();
+        let mut next_hops = Counting::default();
+        let with = config(r#"(address: "10.0.0.11:80")"#);
+        let without = Config {
+            services: Vec::new(),
+            local_pools: Vec::new(),
+            ..with.clone()
+        };
+        let mut uses = |config: &Config| {
+            let compiled = numbers
+                .compile(config, &mut next_hops, |_| Load::default())
+                .unwrap();
+            let find = |address: &str| compiled.addresses.find(address.parse().unwrap()).unwrap();
+            ["192.0.2.100", "10.0.0.201", "10.0.0.1"].map(find)
+        };
+        let now = [AddressUse::Virtual, AddressUse::Local, AddressUse::Own];
+        let former = [
+            AddressUse::FormerlyVirtual,
+            AddressUse::FormerlyLocal,
+            AddressUse::Own,
+        ];
+        assert_eq!(
+            [uses(&with), uses(&without), uses(&without), uses(&with)],
+            [now, former, former, now]
+        );
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        struct NoMore;
+        impl NextHopNumbers for NoMore {
+            fn number(&mut self, _: PortId, _: IpAddr) -> Option<NextHopId> {
+                None
+            }
+        }
+        let mut numbers = Numbers::default();
+        let (a, b) = (
+            r#"(address: "10.0.0.11:80")"#,
+            r#"(address: "10.0.0.12:80")"#,
+        );
+        compile(&mut numbers, a, Load::default());
+        let refused = numbers.compile(&config(b), &mut NoMore, |_| Load::default());
+        assert_eq!(refused.map(|_| ()), Err(TooMuch::NextHops));
+        assert_eq!(
+            ids(&compile(
+                &mut numbers,
+                &format!("{a}, {b}"),
+                Load::default()
+            )),
+            [0, 1]
+        );
     }
 
     #[test]

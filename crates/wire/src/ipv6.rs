@@ -108,6 +108,9 @@ fn skip_extensions(
         let len_bytes = match header.protocol {
             FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) & zero_bits == 0 => 8,
             FRAGMENT => return Err(ParseError::Fragment),
+            // Segments left: the destination address is not the one that the L4 checksum is about, and routing by
+            // packets is deprecated (RFC 5095).
+            ROUTING if extension[3] != 0 => return Err(ParseError::Ipv6ExtensionMalformed),
             _ => (usize::from(extension[1]) + 1) * 8,
         };
         header.protocol = extension[0];

@@ -90,8 +90,21 @@ pub fn frame_ring<L>(
 }
 
 impl<L> FrameSender<L> {
+    /// How many buffers the stock has.
+    pub fn capacity(&self) -> usize {
+        self.shared.empty.capacity()
+    }
+
     /// Copies a frame into the ring. `false`: the stock is used up, or the frame larger than its buffers.
     pub fn send(&self, label: L, frame: &[u8]) -> bool {
+        self.send_leaving(0, label, frame)
+    }
+
+    /// As [`Self::send`], but leaves `n_reserved` buffers of the stock to frames that matter more.
+    pub fn send_leaving(&self, n_reserved: usize, label: L, frame: &[u8]) -> bool {
+        if self.shared.empty.len() <= n_reserved {
+            return false;
+        }
         let Some(mut room) = self.shared.empty.pop() else {
             return false;
         };
@@ -153,6 +166,14 @@ mod tests {
         assert_eq!(receiver.receive(|frame| frame.label), Some(2));
         assert_eq!(receiver.receive(|frame| frame.label), Some(4));
         assert!(receiver.is_empty() && receiver.receive(|_| ()).is_none());
+    }
+
+    #[test]
+    fn what_is_reserved_is_left_to_frames_that_matter_more() {
+        let (sender, _receiver) = frame_ring::<u8>(2, 64, None);
+        assert!(sender.send_leaving(1, 1, b"one"));
+        assert!(!sender.send_leaving(1, 2, b"two"));
+        assert!(sender.send(3, b"three"));
     }
 
     #[test]

@@ -54,12 +54,14 @@ impl Listing {
         Some(std::mem::take(&mut *page))
     }
 
-    /// The worker's part: goes on filling the page.
+    /// The worker's part: goes on filling the page, if somebody wants it; whether somebody does.
     #[inline]
-    pub(crate) fn fill(&self, director: &Director, now: Tick) {
-        if self.is_wanted.load(Ordering::Relaxed) {
+    pub(crate) fn fill(&self, director: &Director, now: Tick) -> bool {
+        let is_wanted = self.is_wanted.load(Ordering::Relaxed);
+        if is_wanted {
             self.fill_some(director, now);
         }
+        is_wanted
     }
 
     #[cold]

@@ -98,17 +98,17 @@ impl Publisher {
             .all(|mailbox| Some(mailbox.adopted()) >= current)
     }
 
-    /// Frees the snapshots that every worker has passed. Returns how many are kept.
+    /// Frees the snapshots that no worker runs or will run: those that all have passed, and those that were replaced
+    /// in every mailbox before anybody took them. Returns how many are kept.
     pub fn reap(&mut self) -> usize {
         let passed = self.mailboxes.iter().map(|mailbox| mailbox.adopted()).min();
-        while self.kept.len() > 1
-            && self
-                .kept
-                .front()
-                .is_some_and(|oldest| Some(oldest.generation) < passed)
-        {
-            self.kept.pop_front();
-        }
+        let current = self.kept.back().map(|snapshot| snapshot.generation);
+        self.kept.retain(|kept| {
+            let is_passed = Some(kept.generation) < passed;
+            // Held by nobody else, it cannot be taken any more: it is in no mailbox.
+            let is_skipped = Arc::strong_count(kept) == 1;
+            Some(kept.generation) == current || !(is_passed || is_skipped)
+        });
         self.kept.len()
     }
 }
@@ -159,8 +159,8 @@ mod tests {
         assert!(!publisher.is_adopted());
         assert_eq!(
             publisher.reap(),
-            3,
-            "the second worker still runs the first"
+            2,
+            "the second worker runs the first, nobody ever runs the second"
         );
         mailboxes[1].adopt(&mut directors[1]);
         assert!(watched.upgrade().is_some(), "no worker frees a snapshot");

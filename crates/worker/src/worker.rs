@@ -33,6 +33,8 @@ const EXPIRY_BUDGET: usize = 64;
 const PUBLISH_EVERY_NS: u64 = 2_000_000;
 /// Destinations whose totals are published at a time; of more, each waits for its turn.
 const DESTINATIONS_A_TIME: usize = 256;
+/// Packets taken over from other workers in one turn, at most: more than one worker's queues may bring in meanwhile.
+const HAND_OFFS_A_TURN: usize = 8 * BURST;
 /// The control thread's orders carried out in one turn, at most.
 const ORDERS_A_TURN: usize = BURST;
 
@@ -156,7 +158,7 @@ impl<Io: PacketIo> Worker<Io> {
         was_busy |= self.take_orders(now);
         self.flush();
         was_busy |= self.director.expire(now, EXPIRY_BUDGET) != 0;
-        self.links.listing.fill(&self.director, now);
+        was_busy |= self.links.listing.fill(&self.director, now);
         if now_ns.wrapping_sub(self.published_at_ns) >= PUBLISH_EVERY_NS {
             self.published_at_ns = now_ns;
             self.publish();
@@ -251,7 +253,12 @@ impl<Io: PacketIo> Worker<Io> {
 
     fn punt(&mut self, punt: Punt, mut buffer: Io::Buffer) {
         let index = punt.reason.index();
-        if self.links.punts.send(punt, buffer.packet().frame()) {
+        let n_reserved = reserved(punt.reason, self.links.punts.capacity());
+        if self
+            .links
+            .punts
+            .send_leaving(n_reserved, punt, buffer.packet().frame())
+        {
             self.counters.punted[index] += 1;
         } else {
             self.drop_one(DropReason::PuntRingFull);
@@ -262,7 +269,7 @@ impl<Io: PacketIo> Worker<Io> {
         let mut burst = Burst::new();
         let mut came_by = PortId(0);
         let mut was_busy = false;
-        for _ in 0..BURST {
+        for _ in 0..HAND_OFFS_A_TURN {
             let Some((task, buffer)) = self.next_hand_off() else {
                 break;
             };
@@ -272,7 +279,7 @@ impl<Io: PacketIo> Worker<Io> {
                 Task::Transmit(port) => self.stage(port, buffer),
                 Task::Process(port) => {
                     // A burst is of one port.
-                    if port != came_by && !burst.is_empty() {
+                    if burst.is_full() || port != came_by && !burst.is_empty() {
                         self.process(&mut burst, came_by, Arrival::HandedOver, now);
                     }
                     came_by = port;
@@ -351,6 +358,22 @@ impl<Io: PacketIo> Worker<Io> {
         for _ in 0..n_times {
             self.publish();
         }
+    }
+}
+
+/// How many buffers of the punt ring, of `capacity`, a reason leaves to those that matter more: a flood of refused
+/// packets keeps no ARP from the control thread, or all next hops would soon be lost.
+fn reserved(reason: PuntReason, capacity: usize) -> usize {
+    match reason {
+        PuntReason::Arp => 0,
+        PuntReason::Icmp => capacity / 4,
+        PuntReason::NoService
+        | PuntReason::NoConnection
+        | PuntReason::NoDestination
+        | PuntReason::TtlExceeded
+        | PuntReason::TooBig { .. }
+        | PuntReason::NeighbourUnresolved(_)
+        | PuntReason::NeighbourUnknown => capacity / 2,
     }
 }
 

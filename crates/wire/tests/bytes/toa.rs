@@ -37,7 +37,7 @@ fn it_stands_right_after_the_fixed_header_and_moves_nothing_else() {
         for options in [&[][..], &NOP_NOP_TIMESTAMPS, &SYN_OPTIONS] {
             let frame = tcp(client, vip, acknowledging, options, b"odd");
             let (toa, changed) = insert(&frame, 64, client);
-            let n_bytes = toa::length_bytes(&endpoint(client));
+            let n_bytes = toa::len_bytes(&Headers::parse(&frame).unwrap());
             assert_eq!(toa, Toa::Inserted(n_bytes));
             assert_eq!(changed.len(), frame.len() + usize::from(n_bytes));
             assert_eq!(toa::read(header_of(&changed), KIND), Some(endpoint(client)));

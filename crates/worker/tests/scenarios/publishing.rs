@@ -73,10 +73,14 @@ fn the_table_is_published() {
         ..Plan::new(one_server(1))
     });
     let clients: Vec<_> = team.clients(0, Protocol::Udp).take(20).collect();
-    for client in clients {
+    for (number, client) in clients.into_iter().enumerate() {
+        if number == 16 {
+            // Long enough for the first ones to be idle.
+            team.pass(Duration::from_secs(6));
+        }
         team.arrive(0, WAN, &datagram(client));
+        team.turn(0);
     }
-    team.turn(0);
     let counters = team.counters(0);
     assert_eq!((counters.capacity, counters.connections), (16, 16));
     assert_eq!(counters.evicted, 4);
