@@ -16,6 +16,7 @@ mod answer;
 mod arp;
 mod discovery;
 mod echo;
+mod limits;
 mod neighbour;
 mod neighbours;
 mod outbox;
@@ -27,7 +28,7 @@ mod slow_path;
 mod solicit;
 mod view;
 
-pub use neighbours::Limits;
+pub use limits::Limits;
 pub use outbox::{Action, Event};
 pub use port::PortFacts;
 pub use runtime::Control;

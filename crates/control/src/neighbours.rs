@@ -14,40 +14,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use weir_director::{DropReason, NextHop, NextHopId, NextHops, PortId};
 use weir_wire::ethernet::Mac;
 
 use crate::neighbour::{Arrival, Due, Heard, Held, Neighbour, Outcome};
 use crate::publication::{Publication, Urgency};
-use crate::{Event, NeighbourView, PortFacts};
-
-/// How much is remembered, and for how long.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Neighbours; no more than 65,536 count.
-    pub neighbours: usize,
-    /// Packets that wait for one neighbour.
-    pub held_per_neighbour: usize,
-    /// Packets that wait for all neighbours together.
-    pub held: usize,
-    /// How long a number is kept for a neighbour that does not answer and that nobody uses: the longest timeout of
-    /// a connection or more, so that no living connection finds another neighbour under the number.
-    pub number_is_kept: Duration,
-}
-
-impl Default for Limits {
-    /// 65,536 neighbours, 8 packets for one and 1,024 for all, half an hour (twice IPVS's longest timeout).
-    fn default() -> Self {
-        Self {
-            neighbours: 1 << 16,
-            held_per_neighbour: 8,
-            held: 1024,
-            number_is_kept: Duration::from_secs(1800),
-        }
-    }
-}
+use crate::{Event, Limits, NeighbourView, PortFacts};
 
 /// What is to be done for the neighbours' sake.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +49,24 @@ pub(crate) enum Holding {
     NeedNot,
 }
 
+/// How many packets are held.
+#[derive(Debug, Default)]
+struct HeldCounts {
+    for_pinned: usize,
+    for_others: usize,
+}
+
+impl HeldCounts {
+    /// Those that share one allowance.
+    fn of(&mut self, is_pinned: bool) -> &mut usize {
+        if is_pinned {
+            &mut self.for_pinned
+        } else {
+            &mut self.for_others
+        }
+    }
+}
+
 /// All neighbours.
 #[derive(Debug)]
 pub(crate) struct Neighbours {
@@ -89,7 +81,7 @@ pub(crate) struct Neighbours {
     /// Invariant: holds each neighbour's deadline, and no other.
     deadlines: BTreeSet<(Instant, NextHopId)>,
     /// Invariant: packets that neighbours hold.
-    n_held: usize,
+    n_held: HeldCounts,
     publication: Publication,
     effects: Vec<Effect>,
 }
@@ -103,7 +95,7 @@ impl Neighbours {
             withdrawn: Vec::new(),
             numbers: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            n_held: 0,
+            n_held: HeldCounts::default(),
             publication: Publication::new(),
             effects: Vec::new(),
         }
@@ -175,9 +167,11 @@ impl Neighbours {
             neighbour.is_pinned = true;
             neighbour.is_published = true;
             neighbour.wake(now);
-            is_new
+            is_new.then_some(neighbour.held.len())
         });
-        if newly_pinned == Some(true) {
+        if let Some(n_held) = newly_pinned.flatten() {
+            self.n_held.for_others -= n_held;
+            self.n_held.for_pinned += n_held;
             self.publication.change(Urgency::AtOnce, now);
         }
         self.step_if_due(id, now);
@@ -195,11 +189,17 @@ impl Neighbours {
             .collect();
         let number_is_kept = self.limits.number_is_kept;
         for id in given_up {
-            self.update(id, |neighbour| {
-                if neighbour.is_pinned {
+            let unpinned = self.update(id, |neighbour| {
+                let was_pinned = neighbour.is_pinned;
+                if was_pinned {
                     neighbour.unpin(number_is_kept, now);
                 }
+                was_pinned.then_some(neighbour.held.len())
             });
+            if let Some(n_held) = unpinned.flatten() {
+                self.n_held.for_pinned -= n_held;
+                self.n_held.for_others += n_held;
+            }
         }
     }
 
@@ -211,7 +211,9 @@ impl Neighbours {
         arrival: Arrival<'_>,
         now: Instant,
     ) -> Result<Holding, DropReason> {
-        if !self.numbers.contains_key(&(port, address)) && self.n_held >= self.limits.held {
+        if !self.numbers.contains_key(&(port, address))
+            && self.n_held.for_others >= self.limits.held
+        {
             return Err(DropReason::NeighbourQueueFull);
         }
         let id = self.number_of(port, address, now)?;
@@ -225,14 +227,21 @@ impl Neighbours {
         arrival: Arrival<'_>,
         now: Instant,
     ) -> Result<Holding, DropReason> {
-        let (n_held, limits) = (self.n_held, self.limits);
+        let limits = self.limits;
+        let is_pinned = self.find(id).is_some_and(|neighbour| neighbour.is_pinned);
+        let allowance = if is_pinned {
+            limits.held_for_pinned
+        } else {
+            limits.held
+        };
+        let has_room = *self.n_held.of(is_pinned) < allowance;
         let holding = self
             .update(id, |neighbour| {
                 if neighbour.mac().is_some() {
                     return Ok(Holding::NeedNot);
                 }
                 neighbour.wake(now);
-                if neighbour.held.len() >= limits.held_per_neighbour || n_held >= limits.held {
+                if neighbour.held.len() >= limits.held_per_neighbour || !has_room {
                     return Err(DropReason::NeighbourQueueFull);
                 }
                 neighbour.held.push(Held {
@@ -243,7 +252,7 @@ impl Neighbours {
             })
             .unwrap_or(Err(DropReason::NeighbourUnreachable))?;
         if holding == Holding::Waits {
-            self.n_held += 1;
+            *self.n_held.of(is_pinned) += 1;
         }
         self.step_if_due(id, now);
         Ok(holding)
@@ -382,10 +391,11 @@ impl Neighbours {
             let was_lost = std::mem::take(&mut neighbour.n_failures) > 0 && neighbour.is_pinned;
             let event = was_lost.then_some(Event::NeighbourFound { port, address, mac });
             neighbour.is_published = true;
-            (std::mem::take(&mut neighbour.held), event)
+            let held = std::mem::take(&mut neighbour.held);
+            (held, neighbour.is_pinned, event)
         });
-        let (held, event) = found.unwrap_or_default();
-        self.n_held -= held.len();
+        let (held, is_pinned, event) = found.unwrap_or_default();
+        *self.n_held.of(is_pinned) -= held.len();
         self.effects.extend(held.into_iter().map(Effect::Release));
         self.effects.extend(event.map(Effect::Tell));
     }
@@ -396,10 +406,11 @@ impl Neighbours {
             let (port, address) = (neighbour.port, neighbour.address);
             let is_news = neighbour.is_pinned && neighbour.n_failures == 1;
             let event = is_news.then_some(Event::NeighbourLost { port, address });
-            (std::mem::take(&mut neighbour.held), event)
+            let held = std::mem::take(&mut neighbour.held);
+            (held, neighbour.is_pinned, event)
         });
-        let (held, event) = abandoned.unwrap_or_default();
-        self.n_held -= held.len();
+        let (held, is_pinned, event) = abandoned.unwrap_or_default();
+        *self.n_held.of(is_pinned) -= held.len();
         self.effects.extend(held.into_iter().map(Effect::Abandon));
         self.effects.extend(event.map(Effect::Tell));
     }

@@ -238,6 +238,49 @@ fn only_so_many_packets_wait() {
 }
 
 #[test]
+fn packets_for_clients_take_no_room_from_those_for_servers() {
+    let mut stage = Stage::with_limits(Limits {
+        held_per_neighbour: 3,
+        held: 3,
+        held_for_pinned: 2,
+        ..Limits::default()
+    });
+    let now = stage.now;
+    let server = stage.slow_path.next_hop_for(LAN, ip(SERVER), now).unwrap();
+    let wait = |stage: &mut Stage, client: &str| {
+        let frame = syn(mac(7), WAN, [client, VIP]);
+        stage.counted(PuntReason::NeighbourUnknown, WAN, &frame)
+    };
+    let wait_for_server = |stage: &mut Stage| {
+        let reason = PuntReason::NeighbourUnresolved(server);
+        stage.counted(reason, WAN, &from_client())
+    };
+    let full = [DropReason::NeighbourQueueFull];
+    for n in 20..23 {
+        assert!(wait(&mut stage, &format!("192.0.2.{n}")).is_empty());
+    }
+    assert_eq!(wait(&mut stage, "192.0.2.23"), full);
+    assert!(wait_for_server(&mut stage).is_empty());
+    assert!(wait_for_server(&mut stage).is_empty());
+    assert_eq!(wait_for_server(&mut stage), full);
+    // What is held counts for what its neighbour is: one more of each that changes.
+    let client = stage.slow_path.next_hop_for(WAN, ip("192.0.2.20"), now);
+    assert!(wait(&mut stage, "192.0.2.23").is_empty());
+    assert_eq!(wait(&mut stage, "192.0.2.23"), full);
+    stage.slow_path.retain_pinned(&[client.unwrap()], now);
+    assert!(wait(&mut stage, "192.0.2.20").is_empty());
+    assert_eq!(wait(&mut stage, "192.0.2.20"), full);
+    // When all have been given up there is room for all again.
+    stage.pass(3000);
+    let now = stage.now;
+    stage.slow_path.retain_pinned(&[], now);
+    for n in 30..33 {
+        assert!(wait(&mut stage, &format!("192.0.2.{n}")).is_empty());
+    }
+    assert_eq!(wait(&mut stage, "192.0.2.33"), full);
+}
+
+#[test]
 fn a_packet_whose_neighbour_is_known_by_now_goes_back_at_once_but_not_in_circles() {
     let mut stage = Stage::new();
     let id = stage
