@@ -7,6 +7,12 @@
 //! How it works: the states of RFC 4861 §7.3.2, for IPv4 too, less what weir does not need: it has no STALE, for it
 //! cannot see which neighbours are in use, and so confirms all of them.
 //!
+//! But not for ever: one that is not pinned and that no packet has asked for in a long time becomes Idle. It is not
+//! asked, and nothing can be sent to it, so that the next packet of a living connection is punted and shows that it is
+//! in use after all: then the MAC address of before is used at once. If none comes for as long as a living connection
+//! may be silent, there is no connection, and the neighbour is forgotten, whatever it says meanwhile: a host that
+//! answers for a thousand addresses does not hold a thousand numbers.
+//!
 //! ```text
 //!             answer                 half a minute
 //! Resolving ----------> Reachable ------------------> Probing
@@ -14,6 +20,8 @@
 //!   | 3 | pinned: backoff   |          answer          |   | 3 requests
 //!   v   | else: a packet    +--------------------------+   |
 //!  Failed <------------------------------------------------+
+//!
+//! Reachable, Probing --long not asked for--> Idle --a packet--> Probing
 //! ```
 
 use std::net::IpAddr;
@@ -61,6 +69,8 @@ pub(crate) enum State {
     Reachable { mac: Mac },
     /// It answered once; it was asked again so many times.
     Probing { mac: Mac, n_asked: u8 },
+    /// It answered, but nothing has needed it for long.
+    Idle { mac: Mac },
     /// Nothing, and nobody answers.
     Failed,
 }
@@ -72,6 +82,7 @@ impl State {
             Self::Resolving { .. } => "resolving",
             Self::Reachable { .. } => "reachable",
             Self::Probing { .. } => "probing",
+            Self::Idle { .. } => "idle",
             Self::Failed => "failed",
         }
     }
@@ -115,6 +126,8 @@ pub(crate) enum Due {
     Ask(Option<Mac>),
     /// It does not answer: nothing can be sent to it.
     GiveUp,
+    /// Nothing is sent to it until a packet asks for it.
+    Rest,
     /// Nobody needs it any longer.
     Forget,
 }
@@ -127,6 +140,8 @@ pub(crate) struct Neighbour {
     pub(crate) state: State,
     /// When it last answered; before that, when weir began to ask.
     pub(crate) confirmed: Instant,
+    /// When a packet or the configuration last asked for it.
+    pub(crate) needed: Instant,
     /// When [`Self::step`] is due.
     pub(crate) deadline: Instant,
     /// A destination or a route needs it.
@@ -147,6 +162,7 @@ impl Neighbour {
             address,
             state: State::Resolving { n_asked: 0 },
             confirmed: now,
+            needed: now,
             deadline: now,
             is_pinned: false,
             is_published: false,
@@ -155,25 +171,30 @@ impl Neighbour {
         }
     }
 
-    /// Its MAC address, where it is known.
+    /// Its MAC address, where it can be used.
     pub(crate) fn mac(&self) -> Option<Mac> {
         match self.state {
             State::Reachable { mac } | State::Probing { mac, .. } => Some(mac),
-            State::Resolving { .. } | State::Failed => None,
+            State::Resolving { .. } | State::Idle { .. } | State::Failed => None,
         }
     }
 
-    /// A packet needs it: one that failed is asked for again, at once.
+    /// A packet or the configuration needs it: one that failed is asked for again, at once; one that is idle can be
+    /// used again, and is asked to confirm that, at once.
     pub(crate) fn wake(&mut self, now: Instant) {
-        if self.state == State::Failed {
-            self.state = State::Resolving { n_asked: 0 };
-            self.deadline = now;
-        }
+        self.needed = now;
+        self.state = match self.state {
+            State::Failed => State::Resolving { n_asked: 0 },
+            State::Idle { mac } => State::Probing { mac, n_asked: 0 },
+            State::Resolving { .. } | State::Reachable { .. } | State::Probing { .. } => return,
+        };
+        self.deadline = now;
     }
 
     /// Nothing needs it any longer but, perhaps, living connections.
     pub(crate) fn unpin(&mut self, number_is_kept: Duration, now: Instant) {
         self.is_pinned = false;
+        self.needed = now;
         if self.state == State::Failed {
             self.deadline = now + number_is_kept;
         }
@@ -181,6 +202,13 @@ impl Neighbour {
 
     /// Does what is due at [`Self::deadline`].
     pub(crate) fn step(&mut self, number_is_kept: Duration, now: Instant) -> Due {
+        let is_needed =
+            self.is_pinned || now.saturating_duration_since(self.needed) < number_is_kept;
+        if let Some(mac) = self.mac().filter(|_| !is_needed) {
+            self.state = State::Idle { mac };
+            self.deadline = now + number_is_kept;
+            return Due::Rest;
+        }
         let (next, unicast) = match self.state {
             State::Resolving {
                 n_asked: MAX_REQUESTS..,
@@ -201,7 +229,7 @@ impl Neighbour {
                 (State::Probing { mac, n_asked }, unicast)
             }
             State::Failed if self.is_pinned => (State::Resolving { n_asked: 1 }, None),
-            State::Failed => return Due::Forget,
+            State::Idle { .. } | State::Failed => return Due::Forget,
         };
         self.state = next;
         self.deadline = now + RETRY;
@@ -225,6 +253,14 @@ impl Neighbour {
 
     /// Takes in what a message says (RFC 4861 §7.2.5, appendix C). `spread` is any number of its own.
     pub(crate) fn hear(&mut self, heard: Heard, spread: u16, now: Instant) -> Outcome {
+        if let State::Idle { mac } = self.state {
+            // What it says does not show that anything needs it.
+            let said = heard.mac.filter(|_| heard.is_override);
+            self.state = State::Idle {
+                mac: said.unwrap_or(mac),
+            };
+            return Outcome::Unchanged;
+        }
         let known = self.mac();
         let Some(mac) = heard.mac.or(known) else {
             return Outcome::Useless;
@@ -237,10 +273,13 @@ impl Neighbour {
         }
         match heard.evidence {
             Evidence::Answer => {
+                // One that nobody asked for does not put off the next step.
+                if !matches!(self.state, State::Reachable { .. }) {
+                    let spread_ms = u64::from(spread) * 7919 % CONFIRM_SPREAD_MS;
+                    self.deadline = now + CONFIRM + Duration::from_millis(spread_ms);
+                }
                 self.state = State::Reachable { mac };
                 self.confirmed = now;
-                let spread_ms = u64::from(spread) * 7919 % CONFIRM_SPREAD_MS;
-                self.deadline = now + CONFIRM + Duration::from_millis(spread_ms);
             }
             Evidence::Claim if known.is_none() || has_moved => {
                 self.state = State::Probing { mac, n_asked: 0 };

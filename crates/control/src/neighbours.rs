@@ -2,13 +2,15 @@
 //!
 //! Promises: a number names the same neighbour as long as a connection may refer to it. Rows and held packets are
 //! bounded; a row that no connection can refer to is free as soon as nobody answers for it, so that an outsider
-//! with many source addresses cannot fill the table: no row is made for a packet that cannot be held.
+//! with many source addresses cannot fill the table: no row is made for a packet that cannot be held. Nor can a host
+//! on the link that answers for them all: what the configuration needs has numbers of its own, and the others become
+//! free again when nothing has asked for them in a long time.
 //! Does not know: ARP, neighbour discovery, the configuration.
 //!
 //! How it works: a neighbour that has never had a MAC address and that nothing in the configuration needs has a row
 //! but no name in the published table. Its client's packets keep coming here until it is found, and only then
-//! does a connection open, so that no connection refers to a row that never was. A neighbour that is lost keeps
-//! its number for [`Limits::number_is_kept`]; every packet of a living connection to it would be punted
+//! does a connection open, so that no connection refers to a row that never was. A neighbour that is lost, or idle,
+//! keeps its number for [`Limits::number_is_kept`]; every packet of a living connection to it would be punted
 //! and would begin that time anew, so what is still silent then has no living connection. A number whose name is
 //! withdrawn names nobody else before that is published.
 
@@ -19,9 +21,12 @@ use std::time::Instant;
 use weir_director::{DropReason, NextHop, NextHopId, NextHops, PortId};
 use weir_wire::ethernet::Mac;
 
-use crate::neighbour::{Arrival, Due, Heard, Held, Neighbour, Outcome};
+use crate::neighbour::{Arrival, Due, Heard, Held, Neighbour, Outcome, State};
 use crate::publication::{Publication, Urgency};
 use crate::{Event, Limits, NeighbourView, PortFacts};
+
+/// Rows that a table of next hops can have: as many as there are numbers.
+const MAX_ROWS: usize = 1 << 16;
 
 /// What is to be done for the neighbours' sake.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,6 +85,8 @@ pub(crate) struct Neighbours {
     numbers: BTreeMap<(PortId, IpAddr), NextHopId>,
     /// Invariant: holds each neighbour's deadline, and no other.
     deadlines: BTreeSet<(Instant, NextHopId)>,
+    /// Invariant: neighbours that are pinned.
+    n_pinned: usize,
     /// Invariant: packets that neighbours hold.
     n_held: HeldCounts,
     publication: Publication,
@@ -95,6 +102,7 @@ impl Neighbours {
             withdrawn: Vec::new(),
             numbers: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            n_pinned: 0,
             n_held: HeldCounts::default(),
             publication: Publication::new(),
             effects: Vec::new(),
@@ -170,6 +178,7 @@ impl Neighbours {
             is_new.then_some(neighbour.held.len())
         });
         if let Some(n_held) = newly_pinned.flatten() {
+            self.n_pinned += 1;
             self.n_held.for_others -= n_held;
             self.n_held.for_pinned += n_held;
             self.publication.change(Urgency::AtOnce, now);
@@ -197,6 +206,7 @@ impl Neighbours {
                 was_pinned.then_some(neighbour.held.len())
             });
             if let Some(n_held) = unpinned.flatten() {
+                self.n_pinned -= 1;
                 self.n_held.for_pinned -= n_held;
                 self.n_held.for_others += n_held;
             }
@@ -211,13 +221,24 @@ impl Neighbours {
         arrival: Arrival<'_>,
         now: Instant,
     ) -> Result<Holding, DropReason> {
-        if !self.numbers.contains_key(&(port, address))
-            && self.n_held.for_others >= self.limits.held
-        {
-            return Err(DropReason::NeighbourQueueFull);
+        if !self.numbers.contains_key(&(port, address)) {
+            self.has_room_for_another()?;
         }
         let id = self.number_of(port, address, now)?;
         self.hold(id, arrival, now)
+    }
+
+    /// Whether a neighbour that is not pinned and has no number yet may get one.
+    fn has_room_for_another(&self) -> Result<(), DropReason> {
+        if self.n_held.for_others >= self.limits.held {
+            return Err(DropReason::NeighbourQueueFull);
+        }
+        let n_others = self.numbers.len() - self.n_pinned + self.withdrawn.len();
+        let n_rows = self.limits.neighbours.min(MAX_ROWS);
+        if n_others >= n_rows.saturating_sub(self.limits.for_pinned) {
+            return Err(DropReason::NextHopsExhausted);
+        }
+        Ok(())
     }
 
     /// Keeps a packet for a neighbour.
@@ -235,12 +256,14 @@ impl Neighbours {
             limits.held
         };
         let has_room = *self.n_held.of(is_pinned) < allowance;
+        let mut was_idle = false;
         let holding = self
             .update(id, |neighbour| {
+                was_idle = matches!(neighbour.state, State::Idle { .. });
+                neighbour.wake(now);
                 if neighbour.mac().is_some() {
                     return Ok(Holding::NeedNot);
                 }
-                neighbour.wake(now);
                 if neighbour.held.len() >= limits.held_per_neighbour || !has_room {
                     return Err(DropReason::NeighbourQueueFull);
                 }
@@ -251,6 +274,9 @@ impl Neighbours {
                 Ok(Holding::Waits)
             })
             .unwrap_or(Err(DropReason::NeighbourUnreachable))?;
+        if was_idle {
+            self.publication.change(Urgency::AtOnce, now);
+        }
         if holding == Holding::Waits {
             *self.n_held.of(is_pinned) += 1;
         }
@@ -377,6 +403,7 @@ impl Neighbours {
                 }
                 self.give_up(id);
             }
+            Due::Rest => self.publication.change(Urgency::CanWait, now),
             Due::Forget => {
                 self.give_up(id);
                 self.forget(id, now);

@@ -15,9 +15,10 @@ pub struct NeighbourView {
     pub port: PortId,
     /// Its address.
     pub address: IpAddr,
-    /// Its MAC address, where it is known.
+    /// Its MAC address, where it is known and used.
     pub mac: Option<Mac>,
-    /// `resolving`, `reachable`, `probing` or `failed`.
+    /// `resolving`, `reachable`, `probing`, `idle` (nothing has needed it for long; the next packet that does makes it
+    /// usable at once) or `failed`.
     pub state: &'static str,
     /// Seconds since it last confirmed its MAC address; since weir began to ask, when it never has.
     pub age_s: u64,

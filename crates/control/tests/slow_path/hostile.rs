@@ -82,6 +82,7 @@ proptest! {
     ) {
         let mut stage = Stage::with_limits(Limits {
             neighbours: 6,
+            for_pinned: 0,
             held: 8,
             ..Limits::default()
         });

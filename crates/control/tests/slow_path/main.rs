@@ -6,6 +6,7 @@ mod discovery;
 mod echo;
 mod former;
 mod hostile;
+mod idle;
 mod life;
 mod publication;
 mod reading;

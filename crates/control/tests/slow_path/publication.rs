@@ -139,6 +139,7 @@ fn a_row_without_a_name_is_not_in_the_table() {
 fn a_number_names_nobody_else_before_its_name_is_withdrawn_in_public() {
     let mut stage = Stage::with_limits(Limits {
         neighbours: 1,
+        for_pinned: 0,
         number_is_kept: Duration::from_secs(60),
         ..Limits::default()
     });

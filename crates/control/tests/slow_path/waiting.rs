@@ -313,6 +313,7 @@ fn rows_run_out_and_come_back_when_nobody_can_refer_to_them() {
     let number_is_kept = Duration::from_secs(900);
     let mut stage = Stage::with_limits(Limits {
         neighbours: 2,
+        for_pinned: 0,
         number_is_kept,
         ..Limits::default()
     });
