@@ -1,14 +1,14 @@
 //! Telling the link of our addresses: duplicate address detection, multicast groups, unsolicited announcements.
 //!
 //! Promises: an IPv6 address is answered for only after a second in which no other node was found to have it
-//! (RFC 4862 §5.4); an IPv4 address is answered for at once. Each new address is announced twice, a second apart,
-//! and so is its solicited-node group (RFC 3810). Many new addresses are spread over time. Of an address that was ours
-//! nothing is told; when it is ours again it is new.
+//! (RFC 4862 §5.4), and one that another has is asked for anew every few minutes; an IPv4 address is answered for at
+//! once. Each new address is announced twice, a second apart, and so is its solicited-node group (RFC 3810). Many new
+//! addresses are spread over time. Of an address that was ours nothing is told; when it is ours again it is new.
 //! Does not know: MAC addresses, frames.
 //!
 //! ```text
 //! IPv6:  New --report, NS--> Tentative --1 s: report, NA--> Announced --1 s: NA--> Settled
-//!          \--another has it--> Duplicate
+//!                                   \--another has it--> Duplicate --5 min: as New--> Tentative
 //! IPv4:  New --gratuitous ARP--> Announced --1 s: gratuitous ARP--> Settled
 //! any   --no longer ours, but connections through it live--> Former
 //! ```
@@ -24,6 +24,8 @@ use weir_wire::icmpv6;
 const STEP: Duration = Duration::from_secs(1);
 /// Time between the first steps of two addresses: ten thousand of them take a second and no switch by surprise.
 const PACE: Duration = Duration::from_micros(100);
+/// Time after which it is asked anew whether another node has an address: its owner may have given it up.
+const ASK_ANEW: Duration = Duration::from_secs(300);
 
 /// How far an address has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,17 @@ pub(crate) enum Claim {
     Ours,
     /// It was, and connections through it live.
     Former,
+}
+
+/// What it means that another node has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contest {
+    /// Nothing: it was not to become ours now.
+    None,
+    /// It will not become ours now.
+    Lost,
+    /// Nor will it this time.
+    LostAgain,
 }
 
 /// Something to be told to the link.
@@ -77,6 +90,9 @@ pub(crate) struct Announcer {
     stages: BTreeMap<(PortId, IpAddr), (Stage, Option<Instant>)>,
     /// Invariant: the same moments as in `stages`.
     due: BTreeSet<(Instant, PortId, IpAddr)>,
+    /// Addresses that another node was found to have, until it is found to have them no longer.
+    /// Invariant: all of them are in `stages`, and none is answered for.
+    duplicates: BTreeSet<(PortId, Ipv6Addr)>,
 }
 
 impl Announcer {
@@ -101,6 +117,11 @@ impl Announcer {
         self.stages.retain(|key, _| claimed.contains(key));
         self.due
             .retain(|(_, port, address)| claimed.contains(&(*port, *address)));
+        let stages = &self.stages;
+        self.duplicates.retain(|(port, address)| {
+            let stage = stages.get(&(*port, IpAddr::V6(*address)));
+            stage.is_some_and(|(stage, _)| *stage != Stage::Former)
+        });
     }
 
     /// What may be done with an address on a port.
@@ -115,14 +136,23 @@ impl Announcer {
         }
     }
 
-    /// Another node has this address: true if it was to become ours, which it will not now.
-    pub(crate) fn contest(&mut self, port: PortId, address: Ipv6Addr) -> bool {
-        let address = IpAddr::V6(address);
-        let is_contested = self.standing(port, address) == Standing::Tentative;
-        if is_contested {
-            self.enter(port, address, Stage::Duplicate, None);
+    /// Another node has this address: what that means if it was to become ours, which it will not now.
+    pub(crate) fn contest(&mut self, port: PortId, address: Ipv6Addr, now: Instant) -> Contest {
+        let key = IpAddr::V6(address);
+        if self.standing(port, key) != Standing::Tentative {
+            return Contest::None;
         }
-        is_contested
+        self.enter(port, key, Stage::Duplicate, Some(now + ASK_ANEW));
+        if self.duplicates.insert((port, address)) {
+            Contest::Lost
+        } else {
+            Contest::LostAgain
+        }
+    }
+
+    /// The addresses that another node was found to have, by port.
+    pub(crate) fn duplicates(&self) -> impl Iterator<Item = (PortId, Ipv6Addr)> {
+        self.duplicates.iter().copied()
     }
 
     /// The IPv6 addresses of a port whose groups we listen to.
@@ -150,7 +180,7 @@ impl Announcer {
                 continue;
             };
             let next = match (stage, address) {
-                (Stage::New, IpAddr::V6(address)) => {
+                (Stage::New | Stage::Duplicate, IpAddr::V6(address)) => {
                     announcements.push(Announcement::Join(port, address));
                     announcements.push(Announcement::IsTaken(port, address));
                     Stage::Tentative
@@ -158,6 +188,7 @@ impl Announcer {
                 (Stage::Tentative, IpAddr::V6(v6)) => {
                     announcements.push(Announcement::Join(port, v6));
                     announcements.push(Announcement::Have(port, address));
+                    self.duplicates.remove(&(port, v6));
                     Stage::Announced
                 }
                 (Stage::New | Stage::Tentative, IpAddr::V4(_)) => {
@@ -169,7 +200,7 @@ impl Announcer {
                     Stage::Settled
                 }
                 (Stage::Settled, _) => Stage::Settled,
-                (Stage::Duplicate, _) => Stage::Duplicate,
+                (Stage::Duplicate, IpAddr::V4(_)) => Stage::Duplicate,
                 (Stage::Former, _) => Stage::Former,
             };
             let due = match next {

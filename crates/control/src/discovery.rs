@@ -14,7 +14,7 @@ use weir_wire::icmpv6::listener::{self, Occasion};
 use weir_wire::icmpv6::neighbour::{self, Advertisement, Message, Solicitation};
 use weir_wire::{Headers, ethernet};
 
-use crate::announce::Standing;
+use crate::announce::{Contest, Standing};
 use crate::neighbour::{Evidence, Heard, Outcome};
 use crate::port::Link;
 use crate::{Event, SlowPath};
@@ -58,7 +58,7 @@ impl SlowPath {
         let sender_mac = ethernet::source(frame).ok_or(DropReason::EthernetTruncated)?;
         // Who asks without an address wants it too (RFC 4862 §5.4.3), and is answered before all.
         let is_wanted = solicitation.source.is_unspecified();
-        if is_wanted && self.contest(link, target, sender_mac) {
+        if is_wanted && self.contest(link, target, sender_mac, now) {
             return Ok(());
         }
         let outcome = self.hear_asker(link, solicitation, now);
@@ -97,7 +97,7 @@ impl SlowPath {
         sender_mac: Mac,
         now: Instant,
     ) -> Result<(), DropReason> {
-        if self.contest(link, advertisement.target, sender_mac) {
+        if self.contest(link, advertisement.target, sender_mac, now) {
             return Ok(());
         }
         let heard = Heard {
@@ -116,17 +116,18 @@ impl SlowPath {
         }
     }
 
-    /// Gives up an address that was to become ours; false when it was not.
-    fn contest(&mut self, link: Link, address: Ipv6Addr, mac: Mac) -> bool {
-        let is_contested = self.announcer.contest(link.port, address);
-        if is_contested {
-            self.outbox.tell(Event::DuplicateAddress {
-                port: link.port,
-                address,
-                mac,
-            });
+    /// Gives up, for now, an address that was to become ours; false when it was not. It is told once.
+    fn contest(&mut self, link: Link, address: Ipv6Addr, mac: Mac, now: Instant) -> bool {
+        let port = link.port;
+        match self.announcer.contest(port, address, now) {
+            Contest::None => false,
+            Contest::LostAgain => true,
+            Contest::Lost => {
+                self.outbox
+                    .tell(Event::DuplicateAddress { port, address, mac });
+                true
+            }
         }
-        is_contested
     }
 
     /// Tells all groups, whichever was asked about, and at once: RFC 3810 §6.2 spreads answers over time for the

@@ -6,9 +6,9 @@
 //! Does not know: threads, sockets, clocks, logs, DPDK.
 //!
 //! How it works: `slow_path.rs` sends each packet to the file that knows it: `arp.rs`, `discovery.rs`, `echo.rs`,
-//! `answer.rs`; `address.rs` reads addresses for them. `neighbours.rs` and `neighbour.rs` remember neighbours and know when to ask, `announce.rs` knows when the
-//! link is to be told of our addresses, `solicit.rs` makes the frames for both. `publication.rs` knows when the table
-//! of next hops is to be published.
+//! `answer.rs`; `address.rs` reads addresses for them. `neighbours.rs` and `neighbour.rs` remember neighbours and know
+//! when to ask, `announce.rs` knows when the link is to be told of our addresses, `solicit.rs` makes the frames for
+//! both. `publication.rs` knows when the table of next hops is to be published, `limits.rs` how much is remembered.
 
 mod address;
 mod announce;

@@ -26,8 +26,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 65,536 neighbours, 4,096 of them for what is pinned; 8 packets for one, 256 for all that are pinned and 1,024 for all others; half an hour
-    /// (twice IPVS's longest timeout).
+    /// 65,536 neighbours, 4,096 of them for what is pinned; 8 packets for one, 256 for all that are pinned and 1,024
+    /// for all others; half an hour (twice IPVS's longest timeout).
     fn default() -> Self {
         Self {
             neighbours: 1 << 16,

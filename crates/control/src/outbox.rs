@@ -36,7 +36,8 @@ pub enum Action {
 /// Something an operator wants to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Another node has an address that was to become ours: it is neither announced nor answered on this port.
+    /// Another node has an address that was to become ours: it is neither announced nor answered on this port, until
+    /// the other is found to have it no longer.
     DuplicateAddress {
         /// The port.
         port: PortId,
@@ -69,7 +70,8 @@ impl fmt::Display for Event {
         match self {
             Self::DuplicateAddress { port, address, mac } => write!(
                 f,
-                "{address} is in use by {mac} on port {}; it is not answered there: remove it from one of the two",
+                "{address} is in use by {mac} on port {}; it is not answered there: remove it from one of the two; \
+                 weir looks again every 5 minutes",
                 port.0
             ),
             Self::NeighbourLost { port, address } => {

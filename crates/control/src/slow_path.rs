@@ -3,7 +3,7 @@
 //! Promises: each packet that ends here is counted once under one [`DropReason`]; one that asks for an answer and
 //! gets it is not counted. Does not know: what ARP, neighbour discovery or ICMP say.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -172,6 +172,12 @@ impl SlowPath {
         self.neighbours.views(now)
     }
 
+    /// The addresses that another node was found to have and that are therefore neither announced nor answered on
+    /// these ports, by port and address. Every 5 minutes it is asked anew.
+    pub fn duplicates(&self) -> Vec<(PortId, Ipv6Addr)> {
+        self.announcer.duplicates().collect()
+    }
+
     /// All routes, the longest prefixes first.
     pub fn routes(&self) -> Vec<RouteView> {
         let view = |route: &weir_director::Route| match route.target {
@@ -323,8 +329,8 @@ impl SlowPath {
     }
 }
 
-/// Which addresses belong on which ports, and which did: each port's own first, so that nothing else is sent before the port has an
-/// address to send it from.
+/// Which addresses belong on which ports, and which did: each port's own first, so that nothing else is sent before
+/// the port has an address to send it from.
 fn claims(ports: &[PortFacts], addresses: &LocalAddresses) -> Vec<(PortId, IpAddr, Claim)> {
     let mut claims = Vec::new();
     for port in ports {

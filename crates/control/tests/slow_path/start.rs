@@ -98,6 +98,70 @@ fn an_address_that_another_node_has_is_never_announced_nor_answered() {
 }
 
 #[test]
+fn a_duplicate_is_asked_for_anew_until_its_owner_has_given_it_up() {
+    let defend = advertisement([mac(9), mac(1)], VIP6, "ff02::1", "om");
+    let probe = format!(
+        "0 :: > {} ns {VIP6} by nobody [wan > group]",
+        solicited_node(VIP6)
+    );
+    let announcement = format!("0 {VIP6} > ff02::1 na {VIP6} at wan o [wan > group]");
+    let count = |sent: &[String], line: &str| sent.iter().filter(|sent| *sent == line).count();
+    let duplicates = [(WAN, VIP6.parse().unwrap())];
+    let mut stage = Stage::just_started(Limits::default());
+    stage.pass(500);
+    assert_eq!(stage.slow_path.duplicates(), []);
+    stage.punt(PuntReason::Icmp, WAN, &defend);
+    assert!(stage.slow_path.take_event().is_some());
+    stage.pass(10_000);
+    stage.sent();
+    for _ in 0..3 {
+        assert_eq!(stage.slow_path.duplicates(), duplicates);
+        stage.pass(280_000);
+        assert_eq!(stage.sent(), [""; 0]);
+        stage.pass(10_500);
+        let sent = stage.sent();
+        assert_eq!(count(&sent, &probe), 1, "{sent:?}");
+        assert_eq!(stage.slow_path.duplicates(), duplicates, "while it asks");
+        stage.punt(PuntReason::Icmp, WAN, &defend);
+        stage.pass(9500);
+        assert_eq!(count(&stage.sent(), &announcement), 0);
+        assert_eq!(stage.slow_path.take_event(), None, "it is told once");
+    }
+    stage.pass(310_000);
+    assert_eq!(count(&stage.sent(), &announcement), 2);
+    assert_eq!(stage.slow_path.duplicates(), []);
+    let question = solicitation(mac(9), "2001:db8:1::9", VIP6);
+    assert!(stage.counted(PuntReason::Icmp, WAN, &question).is_empty());
+    assert_eq!(stage.slow_path.next_deadline(), None);
+}
+
+#[test]
+fn a_duplicate_that_is_no_longer_wanted_is_forgotten() {
+    let defend = advertisement([mac(9), mac(1)], VIP6, "ff02::1", "om");
+    let left_out = [
+        LocalAddresses::default(),
+        [(ip(VIP6), AddressUse::FormerlyVirtual)]
+            .into_iter()
+            .collect(),
+    ];
+    for addresses in left_out {
+        let mut stage = Stage::just_started(Limits::default());
+        stage.pass(500);
+        stage.punt(PuntReason::Icmp, WAN, &defend);
+        assert_eq!(stage.slow_path.duplicates().len(), 1);
+        let now = stage.now;
+        stage
+            .slow_path
+            .set_addresses(ports(), &addresses, routes(None), now);
+        assert_eq!(stage.slow_path.duplicates(), []);
+        stage.pass(3000);
+        stage.sent();
+        stage.pass(600_000);
+        assert_eq!(stage.sent(), [""; 0]);
+    }
+}
+
+#[test]
 fn what_we_send_and_hear_again_is_no_duplicate() {
     let mut stage = Stage::just_started(Limits::default());
     stage.pass(500);
