@@ -330,7 +330,7 @@ fn work(crew: Crew, common: &Common, started: &mpsc::Sender<Result<(), StartErro
 }
 
 fn eal_memory(config: &Config, sizing: &Sizing) -> EalMemory {
-    let mib = sizing.buffer_mib();
+    let mib = sizing.buffer_mib(config.runtime.memory);
     match config.runtime.memory {
         Memory::Hugepages { .. } => EalMemory::Hugepages { mib },
         Memory::Anonymous { .. } => EalMemory::Anonymous { mib },

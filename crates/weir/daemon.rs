@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tracing::info;
 use weir_admin::{
     Applied, Candidate, ConnectionPage, ConnectionRow, Daemon, DestinationRow, Difference, DropRow,
     NeighbourRow, PortRow, Refusal, RouteRow, ServiceLabel, ServiceRow, StatusRow, WorkerRow,
@@ -31,6 +32,8 @@ pub(crate) struct Running {
     appliance: Rc<RefCell<Appliance>>,
     config: RefCell<Config>,
     file: PathBuf,
+    /// The admin socket that the command line named in the place of the configuration's.
+    socket: Option<PathBuf>,
     began: Instant,
     busy: RefCell<Vec<Busy>>,
     /// Only one page of connections is filled at a time.
@@ -47,12 +50,18 @@ struct Busy {
 
 impl Running {
     /// The appliance that was started with `config` from `file`.
-    pub(crate) fn new(appliance: Rc<RefCell<Appliance>>, config: Config, file: PathBuf) -> Self {
+    pub(crate) fn new(
+        appliance: Rc<RefCell<Appliance>>,
+        config: Config,
+        file: PathBuf,
+        socket: Option<PathBuf>,
+    ) -> Self {
         let busy = vec![Busy::default(); config.runtime.workers.len()];
         Self {
             appliance,
             config: RefCell::new(config),
             file,
+            socket,
             began: Instant::now(),
             busy: RefCell::new(busy),
             listing: Mutex::new(()),
@@ -98,9 +107,12 @@ impl Running {
             };
             Config::parse(&text, &name, &allowed_cpus()).map_err(Refusal::from)
         });
-        let config = parsed.await.map_err(|_| {
+        let mut config = parsed.await.map_err(|_| {
             Refusal::new("the configuration could not be read; this is a bug in weir")
         })??;
+        if let Some(socket) = &self.socket {
+            config.runtime.admin_socket.clone_from(socket);
+        }
         let changes = weir_config::diff(&self.config.borrow(), &config);
         Ok((config, changes))
     }
@@ -386,6 +398,7 @@ impl Daemon for Running {
                 connections: counters.connections,
                 capacity: counters.capacity,
                 evicted: counters.evicted,
+                toa_omitted: counters.toa_omitted,
                 drops: counters.dropped.iter().sum(),
             }
         });
@@ -412,6 +425,7 @@ impl Daemon for Running {
             let generation = self.publish(&config)?;
             *self.config.borrow_mut() = config;
             self.wait_until_adopted().await;
+            info!(generation, changes = changes.len(), "reloaded");
             generation
         };
         Ok(Applied {

@@ -5,7 +5,7 @@
 //! Does not know: how the appliance is built, or what the admin socket is asked.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -80,7 +80,13 @@ pub(crate) fn run(arguments: &Run, socket: Option<&Path>) -> Result<(), RunError
     let (appliance, bell) = Appliance::start(&config)?;
     log_start(&config, &appliance);
     let appliance = Rc::new(RefCell::new(appliance));
-    let outcome = serve(&appliance, bell, listener, config, &arguments.config);
+    let running = Running::new(
+        Rc::clone(&appliance),
+        config,
+        absolute(&arguments.config),
+        socket.map(Path::to_owned),
+    );
+    let outcome = serve(&appliance, bell, listener, running);
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);
     if let Some(appliance) = Rc::into_inner(appliance) {
         appliance.into_inner().stop();
@@ -94,13 +100,12 @@ fn serve(
     appliance: &Rc<RefCell<Appliance>>,
     bell: std::os::unix::net::UnixDatagram,
     listener: Listener,
-    config: Config,
-    file: &Path,
+    running: Running,
 ) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let running = Rc::new(Running::new(Rc::clone(appliance), config, absolute(file)));
+    let running = Rc::new(running);
     let server = Server::new(listener, Rc::clone(&running), Limits::default());
     let local = LocalSet::new();
     local.block_on(&runtime, async {
@@ -147,14 +152,15 @@ async fn slow_path(
 async fn reload_on_hangup(running: &Running) -> Result<(), RunError> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
-        let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
-        match running.config_apply(Candidate::OwnFile).await {
-            Ok(applied) => info!(
-                generation = applied.generation,
-                changes = applied.changes.len(),
-                "reloaded"
-            ),
-            Err(refusal) => error!("not reloaded: {refusal}"),
+        let began = NotifyState::monotonic_usec_now().into_iter();
+        let _ = sd_notify::notify(
+            false,
+            &std::iter::once(NotifyState::Reloading)
+                .chain(began)
+                .collect::<Vec<_>>(),
+        );
+        if let Err(refusal) = running.config_apply(Candidate::OwnFile).await {
+            error!("not reloaded: {refusal}");
         }
         let _ = sd_notify::notify(false, &[NotifyState::Ready]);
     }
@@ -177,6 +183,7 @@ async fn every_second(running: &Running) {
 fn log_to_standard_error(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     match format {
         LogFormat::Text => log.init(),

@@ -110,7 +110,7 @@ pub struct DestinationRow {
     pub weight: u32,
     /// Forwarding method: `FullNat`.
     pub method: String,
-    /// Connections in SYN_RECV or ESTABLISHED.
+    /// Connections in SYN_RECV or ESTABLISHED (also in SYN_SENT and SYNACK, which are rare).
     pub active: u32,
     /// All other connections, and all of UDP.
     pub inactive: u32,
@@ -170,7 +170,7 @@ pub struct NeighbourRow {
     pub mac: Option<String>,
     /// Name of the NIC port it is reached by.
     pub port: String,
-    /// RFC 4861's word for the state, in lower case: `incomplete`, `reachable`, `stale`, `delay`, `probe`, `failed`.
+    /// `resolving`: asked for; `reachable`; `probing`: being asked whether it is still there; `failed`: silent.
     pub state: String,
     /// Seconds since it last confirmed that it is there; null: never.
     pub confirmed_s: Option<u64>,
@@ -221,6 +221,8 @@ pub struct WorkerRow {
     pub capacity: u64,
     /// Connections evicted because the table was full.
     pub evicted: u64,
+    /// Segments that went without TOA because their other TCP options left no room for it.
+    pub toa_omitted: u64,
     /// Packets dropped, for whatever reason.
     pub drops: u64,
 }

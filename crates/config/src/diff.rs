@@ -50,6 +50,20 @@ impl Display for Change {
     }
 }
 
+/// Whether what is in both, and what was added behind it, stands in another order.
+fn is_reordered<T>(old: &[T], new: &[T], is_same: impl Fn(&T, &T) -> bool) -> bool {
+    let stay = old
+        .iter()
+        .filter(|item| new.iter().any(|other| is_same(item, other)));
+    let added = new
+        .iter()
+        .filter(|item| !old.iter().any(|other| is_same(item, other)));
+    !stay
+        .chain(added)
+        .zip(new)
+        .all(|(expected, item)| is_same(expected, item))
+}
+
 /// The changes that lead from `old` to `new`.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Changes::default();
@@ -138,17 +152,7 @@ impl Changes {
 
     /// Says so where what stays stands in another order, or where something new stands before something old.
     fn order<T>(&mut self, what: &str, old: &[T], new: &[T], is_same: impl Fn(&T, &T) -> bool) {
-        let stay = old
-            .iter()
-            .filter(|item| new.iter().any(|other| is_same(item, other)));
-        let added = new
-            .iter()
-            .filter(|item| !old.iter().any(|other| is_same(item, other)));
-        if !stay
-            .chain(added)
-            .zip(new)
-            .all(|(expected, item)| is_same(expected, item))
-        {
+        if is_reordered(old, new, is_same) {
             self.live(Sign::Changed, format!("the order of {what}"));
         }
     }
@@ -201,7 +205,10 @@ impl Changes {
                 &port.addresses,
             );
         }
-        self.order("the ports", old, new, is_same);
+        if is_reordered(old, new, is_same) {
+            // Ports are numbered in their order when they are opened.
+            self.restart(Sign::Changed, "the order of the ports".to_owned());
+        }
     }
 
     fn pools(&mut self, old: &[LocalPool], new: &[LocalPool]) {

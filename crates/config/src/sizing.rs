@@ -10,11 +10,13 @@ use crate::locate::Position;
 /// Buffers that each worker keeps aside for itself, per pool.
 pub const BUFFER_CACHE: u32 = 256;
 /// Packets in each worker's ring for hand-offs.
-pub const HAND_OFF_RING: u32 = 512;
+pub const HAND_OFF_RING: u32 = 2048;
 /// What DPDK needs beside the buffers: rings, queues, its own books.
 const DPDK_OVERHEAD_MIB: u64 = 16;
-/// DPDK's header of a buffer, its pool's, and padding.
-const BUFFER_OVERHEAD_BYTES: u64 = 320;
+/// DPDK's header of a buffer, its pool's, the headroom, and padding.
+const BUFFER_OVERHEAD_BYTES: u64 = 448;
+/// Without hugepages no buffer crosses an ordinary page's end, unless it is larger than one.
+const PAGE_BYTES: u64 = 4096;
 
 /// What a configuration takes of the machine's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Sizing {
         let buffers: u64 = config
             .ports
             .iter()
-            .map(|port| u64::from(n_buffers(&port.device, n_workers)) * buffer_bytes(port))
+            .map(|port| pool_bytes(port, n_workers, config.runtime.memory))
             .sum();
         Self {
             n_workers,
@@ -48,9 +50,13 @@ impl Sizing {
         }
     }
 
-    /// MiB for DPDK: buffers and queues.
-    pub fn buffer_mib(&self) -> u32 {
-        self.buffer_bytes.div_ceil(1 << 20) as u32
+    /// MiB that DPDK may have for buffers and queues: all of `memory` but the tables.
+    pub fn buffer_mib(&self, memory: Memory) -> u32 {
+        let (Memory::Hugepages { mib } | Memory::Anonymous { mib }) = memory;
+        let needed = self.buffer_bytes.div_ceil(1 << 20);
+        u64::from(mib)
+            .saturating_sub(self.table_bytes.div_ceil(1 << 20))
+            .max(needed) as u32
     }
 
     /// MiB in all.
@@ -88,7 +94,13 @@ pub fn descriptors(device: &Device) -> u16 {
 /// a burst in every hand; one less than a power of two, which DPDK's ring stores without waste.
 pub fn n_buffers(device: &Device, n_workers: u32) -> u32 {
     const BURST: u32 = weir_director::BURST as u32;
-    let queues = n_workers * u32::from(descriptors(device)) * 2;
+    let queues = match device {
+        // Frames are copied from and to rings that are shared with the kernel.
+        Device::AfPacket(_) => 0,
+        Device::Pci(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => {
+            n_workers * u32::from(descriptors(device)) * 2
+        }
+    };
     let hand_offs = if n_workers > 1 {
         n_workers * HAND_OFF_RING
     } else {
@@ -96,6 +108,19 @@ pub fn n_buffers(device: &Device, n_workers: u32) -> u32 {
     };
     let held = n_workers * (BUFFER_CACHE * 3 / 2 + 2 * BURST);
     (queues + hand_offs + held + 1).next_power_of_two() - 1
+}
+
+/// Bytes of a port's pool.
+fn pool_bytes(port: &Port, n_workers: u32, memory: Memory) -> u64 {
+    let n_buffers = u64::from(n_buffers(&port.device, n_workers));
+    let bytes = buffer_bytes(port);
+    match memory {
+        Memory::Hugepages { .. } => n_buffers * bytes,
+        Memory::Anonymous { .. } => match PAGE_BYTES / bytes {
+            0 => n_buffers * bytes.next_multiple_of(PAGE_BYTES),
+            per_page => n_buffers.div_ceil(per_page) * PAGE_BYTES,
+        },
+    }
 }
 
 /// Bytes of one buffer with all that belongs to it.

@@ -139,6 +139,10 @@ fn open_for(
         me,
         ..
     } = *opener;
+    // Its packet would go no further, so it needs no connection.
+    if headers.ttl <= 1 {
+        return Err(Verdict::Punt(PuntReason::TtlExceeded));
+    }
     let client = headers.key;
     let back = snapshot
         .routes

@@ -51,6 +51,14 @@ impl Device {
         }
     }
 
+    /// The kernel interface that it reads through a socket.
+    pub(crate) fn interface(&self) -> Option<&str> {
+        match self {
+            Self::AfPacket(interface) | Self::AfXdp(interface) => Some(interface),
+            Self::Pci(_) | Self::Tap(_) | Self::Vdev(_) => None,
+        }
+    }
+
     /// Bytes that each buffer of a pool for this device must have, headroom included, to hold any frame of `mtu`
     /// bytes of payload in one piece.
     #[must_use]

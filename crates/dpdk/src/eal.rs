@@ -169,6 +169,7 @@ impl Eal {
 
         let ((result, errno), said) = init_on_own_thread(arguments);
         let runtime_folder = runtime_folder();
+        remove_left_behind(runtime_folder.as_ref());
         if result < 0 {
             remove(runtime_folder.as_ref());
             return Err(Error::Eal {
@@ -354,6 +355,20 @@ fn runtime_folder() -> Option<PathBuf> {
     // SAFETY: a string with its terminator.
     let folder = unsafe { CStr::from_ptr(folder) }.to_str().ok()?;
     (!folder.is_empty()).then(|| PathBuf::from(folder))
+}
+
+/// Folders beside this process's that processes left which were killed: empty, and named after an id that nobody has.
+fn remove_left_behind(runtime_folder: Option<&PathBuf>) {
+    let folders = runtime_folder.and_then(|folder| fs::read_dir(folder.parent()?).ok());
+    for folder in folders.into_iter().flatten().flatten() {
+        let name = folder.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("weir-")?.parse::<u32>().ok());
+        if process.is_some_and(|process| !PathBuf::from(format!("/proc/{process}")).exists()) {
+            let _ = fs::remove_dir(folder.path());
+        }
+    }
 }
 
 /// EAL makes a folder and leaves it. Only an empty one goes: whatever is in there is not ours. The folder above stays,

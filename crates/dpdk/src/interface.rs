@@ -36,6 +36,31 @@ pub(crate) fn exists(interface: &str) -> bool {
 /// Gives a kernel interface this MTU, which bounds what a packet socket may send through it.
 pub(crate) fn set_mtu(interface: &str, mtu: u16) -> io::Result<()> {
     let socket = socket(libc::AF_INET, libc::SOCK_DGRAM)?;
+    let mut request = request_about(interface);
+    request.ifr_ifru.ifru_mtu = mtu.into();
+    // SAFETY: SIOCSIFMTU reads an `ifreq` with name and MTU.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a kernel interface is up and has carrier, which drivers for packet sockets do not look at.
+pub(crate) fn is_running(interface: &str) -> io::Result<bool> {
+    let socket = socket(libc::AF_INET, libc::SOCK_DGRAM)?;
+    let mut request = request_about(interface);
+    // SAFETY: SIOCGIFFLAGS reads the name of an `ifreq` and writes its flags.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call above has written the flags.
+    let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+    let wanted = libc::IFF_UP | libc::IFF_RUNNING;
+    Ok(flags & wanted == wanted)
+}
+
+/// A request with the interface's name and nothing else.
+fn request_about(interface: &str) -> libc::ifreq {
     // SAFETY: a plain C struct for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.
@@ -46,12 +71,7 @@ pub(crate) fn set_mtu(interface: &str, mtu: u16) -> io::Result<()> {
     {
         *place = byte.cast_signed();
     }
-    request.ifr_ifru.ifru_mtu = mtu.into();
-    // SAFETY: SIOCSIFMTU reads an `ifreq` with name and MTU.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw const request) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    request
 }
 
 /// Receive queues of the interface; 1 where `/sys` does not show it.

@@ -155,8 +155,13 @@ impl Port {
         port.call(get)
             .map_err(|refusal| port.step("reading the link's state", &refusal))?;
         let is_known = speed != 0 && speed != sys::RTE_ETH_SPEED_NUM_UNKNOWN;
+        // Drivers for packet sockets call every link up.
+        let is_running = self
+            .device()
+            .interface()
+            .is_none_or(|name| interface::is_running(name).unwrap_or(true));
         Ok(Link {
-            is_up: is_up != 0,
+            is_up: is_up != 0 && is_running,
             is_full_duplex: is_full_duplex != 0,
             mbit_per_s: is_known.then_some(speed),
         })
