@@ -138,8 +138,8 @@ fn a_row_without_a_name_is_not_in_the_table() {
 #[test]
 fn a_number_names_nobody_else_before_its_name_is_withdrawn_in_public() {
     let mut stage = Stage::with_limits(Limits {
-        neighbours: 1,
-        for_pinned: 0,
+        neighbours: 2,
+        for_pinned: 1,
         number_is_kept: Duration::from_secs(60),
         ..Limits::default()
     });
@@ -152,7 +152,11 @@ fn a_number_names_nobody_else_before_its_name_is_withdrawn_in_public() {
     stage.pass(60_000);
     assert_eq!(stage.state_of("192.0.2.20"), None);
     ask(&mut stage, 21);
-    assert_eq!(stage.state_of("192.0.2.21"), None);
+    assert_eq!(
+        stage.state_of("192.0.2.21"),
+        None,
+        "nor does another take the place of what is pinned meanwhile"
+    );
     assert!(has_changed(&mut stage));
     ask(&mut stage, 21);
     assert_eq!(stage.state_of("192.0.2.21"), Some("resolving"));
