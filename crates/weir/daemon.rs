@@ -213,19 +213,34 @@ impl Running {
             .map_or_else(String::new, |port| port.facts.name.clone())
     }
 
+    /// What an operator should look at.
     fn warnings(&self) -> Vec<String> {
         let appliance = self.appliance.borrow();
-        let silent = appliance.control.slow_path.neighbours(Instant::now());
-        silent
-            .into_iter()
+        let slow_path = &appliance.control.slow_path;
+        let neighbours = slow_path.neighbours(Instant::now());
+        let silent = neighbours
+            .iter()
             .filter(|neighbour| neighbour.state == "failed")
             .map(|neighbour| {
                 format!(
                     "{} does not answer ARP or neighbour discovery",
                     neighbour.address
                 )
-            })
-            .collect()
+            });
+        let duplicates = slow_path.duplicates().into_iter().map(|(port, address)| {
+            format!(
+                "{address} is in use by another node on {}; remove it from one of the two",
+                self.port_name(port)
+            )
+        });
+        let is_down = |open: &&ports::OpenPort| open.port.link().is_ok_and(|link| !link.is_up);
+        let down = appliance.ports.iter().filter(is_down);
+        let down = down.map(|open| format!("the link of {} is down", open.facts.name));
+        let n_lost = appliance.control.n_lost();
+        let lost = (n_lost > 0).then(|| {
+            format!("{n_lost} frames of the control thread were lost, for no worker took them")
+        });
+        silent.chain(duplicates).chain(down).chain(lost).collect()
     }
 }
 

@@ -170,7 +170,8 @@ pub struct NeighbourRow {
     pub mac: Option<String>,
     /// Name of the NIC port it is reached by.
     pub port: String,
-    /// `resolving`: asked for; `reachable`; `probing`: being asked whether it is still there; `failed`: silent.
+    /// `resolving`: asked for; `reachable`; `probing`: being asked whether it is still there; `failed`:
+    /// silent; `idle`: not needed for so long that it is not asked any more.
     pub state: String,
     /// Seconds since it last confirmed that it is there; null: never.
     pub confirmed_s: Option<u64>,
