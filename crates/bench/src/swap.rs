@@ -7,7 +7,7 @@ use weir_wire::PacketBuffer;
 
 /// Exchanges the ends of every frame.
 #[inline]
-pub(crate) fn five_tuple_swap<B: PacketBuffer>(burst: &mut [B]) {
+pub(crate) fn swap_ends<B: PacketBuffer>(burst: &mut [B]) {
     for buffer in burst {
         let mut packet = buffer.packet();
         swap(packet.frame_mut());

@@ -16,7 +16,7 @@ use weir_memory::cycles;
 use weir_worker::Burst;
 
 use crate::source::{Source, Stock};
-use crate::swap::five_tuple_swap;
+use crate::swap::swap_ends;
 
 /// Bursts in a window: 1,024 packets, 10 to 100 µs.
 pub(crate) const BURSTS: usize = 32;
@@ -110,7 +110,7 @@ fn swap_window<S: Stock>(bare: &mut Source<S>) -> u64 {
     for _ in 0..BURSTS {
         let mut burst = Burst::new();
         bare.take(&mut burst);
-        five_tuple_swap(&mut burst);
+        swap_ends(&mut burst);
         bare.give(&mut burst);
     }
     cycles() - before
