@@ -211,89 +211,103 @@ impl Headers {
 #[cold]
 fn parse_icmp(frame: &[u8], l3: usize) -> Result<Headers, ParseError> {
     let header = ipv4::parse(frame, l3)?;
-    let message = &frame[header.l4..header.end];
-    let kind = icmp::parse(message)?;
-    let mut headers = Headers {
-        key: FlowKey::V4(FlowKeyV4 {
-            addresses: header.addresses,
-            l4_ports: 0,
-            protocol: Protocol::Udp,
-        }),
-        l3: l3 as u16,
-        l4: header.l4 as u16,
-        end: header.end as u16,
-        l4_header_bytes: icmp::HEADER_BYTES as u8,
+    let message = Message {
+        l3,
+        l4: header.l4,
+        end: header.end,
         ttl: header.ttl,
-        content: Content::Icmp,
-        tcp_flags: tcp::Flags::default(),
-        quoted_l4: 0,
     };
-    if kind == icmp::Message::Error {
-        let quoted_l3 = header.l4 + icmp::HEADER_BYTES;
-        let quoted = ipv4::parse_quoted(&frame[..header.end], quoted_l3)?;
-        let protocol = Protocol::from_number(quoted.protocol).ok_or(ParseError::ProtocolUnknown)?;
-        let l4_ports = quoted_l4_ports(&frame[..header.end], quoted.l4)?;
-        headers.key = FlowKey::V4(
-            FlowKeyV4 {
-                addresses: quoted.addresses,
-                l4_ports,
-                protocol,
-            }
-            .turned(),
-        );
-        headers.content = Content::IcmpError;
-        headers.quoted_l4 = quoted.l4 as u16;
+    let key = |addresses, l4_ports, protocol| {
+        FlowKey::V4(FlowKeyV4 {
+            addresses,
+            l4_ports,
+            protocol,
+        })
+    };
+    match icmp::parse(&frame[header.l4..header.end])? {
+        icmp::Message::Other => Ok(message.about_nothing(key(header.addresses, 0, Protocol::Udp))),
+        icmp::Message::Error => {
+            let quoted = ipv4::parse_quoted(&frame[..header.end], header.l4 + icmp::HEADER_BYTES)?;
+            let (l4_ports, protocol) =
+                quoted_flow(&frame[..header.end], quoted.l4, quoted.protocol)?;
+            Ok(message.about(key(quoted.addresses, l4_ports, protocol), quoted.l4))
+        }
     }
-    Ok(headers)
 }
 
 /// An ICMPv6 message, likewise.
 #[cold]
 fn parse_icmpv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Headers, ParseError> {
-    let message = &frame[header.l4..header.end];
-    let kind = icmpv6::parse(message)?;
-    let mut headers = Headers {
-        key: FlowKey::V6(FlowKeyV6 {
-            source: header.source,
-            destination: header.destination,
-            l4_ports: 0,
-            protocol: Protocol::Udp,
-        }),
-        l3: l3 as u16,
-        l4: header.l4 as u16,
-        end: header.end as u16,
-        l4_header_bytes: icmpv6::HEADER_BYTES as u8,
+    let message = Message {
+        l3,
+        l4: header.l4,
+        end: header.end,
         ttl: header.hop_limit,
-        content: Content::Icmp,
-        tcp_flags: tcp::Flags::default(),
-        quoted_l4: 0,
     };
-    if kind == icmp::Message::Error {
-        let quoted_l3 = header.l4 + icmpv6::HEADER_BYTES;
-        let quoted = ipv6::parse_quoted(&frame[..header.end], quoted_l3)?;
-        let protocol = Protocol::from_number(quoted.protocol).ok_or(ParseError::ProtocolUnknown)?;
-        let l4_ports = quoted_l4_ports(&frame[..header.end], quoted.l4)?;
-        headers.key = FlowKey::V6(
-            FlowKeyV6 {
-                source: quoted.source,
-                destination: quoted.destination,
-                l4_ports,
-                protocol,
-            }
-            .turned(),
-        );
-        headers.content = Content::IcmpError;
-        headers.quoted_l4 = quoted.l4 as u16;
+    let key = |ip: &ipv6::Header, l4_ports, protocol| {
+        let (source, destination) = (ip.source, ip.destination);
+        FlowKey::V6(FlowKeyV6 {
+            source,
+            destination,
+            l4_ports,
+            protocol,
+        })
+    };
+    match icmpv6::parse(&frame[header.l4..header.end])? {
+        icmp::Message::Other => Ok(message.about_nothing(key(&header, 0, Protocol::Udp))),
+        icmp::Message::Error => {
+            let quoted =
+                ipv6::parse_quoted(&frame[..header.end], header.l4 + icmpv6::HEADER_BYTES)?;
+            let (l4_ports, protocol) =
+                quoted_flow(&frame[..header.end], quoted.l4, quoted.protocol)?;
+            Ok(message.about(key(&quoted, l4_ports, protocol), quoted.l4))
+        }
     }
-    Ok(headers)
 }
 
-/// The L4 ports of a quoted packet, of which only the first 8 bytes above IP need be there (RFC 792).
-fn quoted_l4_ports(message: &[u8], l4: usize) -> Result<u32, ParseError> {
-    message
+/// Where an ICMP or ICMPv6 message is.
+struct Message {
+    l3: usize,
+    l4: usize,
+    end: usize,
+    ttl: u8,
+}
+
+impl Message {
+    /// Headers of a message that is no error; `key` has its addresses.
+    fn about_nothing(&self, key: FlowKey) -> Headers {
+        Headers {
+            key,
+            l3: self.l3 as u16,
+            l4: self.l4 as u16,
+            end: self.end as u16,
+            l4_header_bytes: icmp::HEADER_BYTES as u8,
+            ttl: self.ttl,
+            content: Content::Icmp,
+            tcp_flags: tcp::Flags::default(),
+            quoted_l4: 0,
+        }
+    }
+
+    /// Headers of an error about a packet of flow `quoted`.
+    fn about(&self, quoted: FlowKey, quoted_l4: usize) -> Headers {
+        Headers {
+            content: Content::IcmpError,
+            quoted_l4: quoted_l4 as u16,
+            ..self.about_nothing(quoted.turned())
+        }
+    }
+}
+
+/// L4 ports and protocol of a quoted packet, of which only the first 8 bytes above IP need be there (RFC 792).
+fn quoted_flow(message: &[u8], l4: usize, protocol: u8) -> Result<(u32, Protocol), ParseError> {
+    let protocol = Protocol::from_number(protocol).ok_or(ParseError::ProtocolUnknown)?;
+    let first: &[u8; 8] = message
         .get(l4..)
-        .and_then(|quoted| quoted.first_chunk::<8>())
-        .and_then(|quoted| quoted.first_chunk::<4>())
-        .map(|l4_ports| u32::from_ne_bytes(*l4_ports))
-        .ok_or(ParseError::IcmpMalformed)
+        .and_then(|quoted| quoted.first_chunk())
+        .ok_or(ParseError::IcmpMalformed)?;
+    Ok((
+        u32::from_ne_bytes([first[0], first[1], first[2], first[3]]),
+        protocol,
+    ))
 }

@@ -5,9 +5,10 @@
 //! Does not know: services, schedulers, how packets are rewritten.
 //!
 //! How it works: [`index`](self) buckets of one cache line lead from a 16-bit tag to an entry number; the slab
-//! holds the entries, one line for IPv4, two for IPv6; a wheel of lazy timers ends them. See DESIGN in
+//! holds the entries, one line for IPv4, two for IPv6; a wheel of lazy timers ends them. See
 //! `docs/architecture.md`.
 
+mod eviction;
 mod index;
 mod links;
 mod record;
@@ -24,10 +25,11 @@ mod table_tests;
 #[cfg(test)]
 mod timers_tests;
 
+pub(crate) use eviction::Room;
 pub use record::Direction;
 pub(crate) use record::{Connection, EntryId, Flags, Keys};
 pub use state::State;
 pub(crate) use state::TcpEvent;
-pub(crate) use table::{Candidate, Found, NewConnection, Room, Table, TableFull};
+pub(crate) use table::{Candidate, Found, NewConnection, Table, TableFull};
 pub use table::{TableUsage, bytes_needed};
 pub use view::ConnectionView;

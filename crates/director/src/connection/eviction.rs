@@ -1,0 +1,112 @@
+//! A full table: who goes to make room.
+//!
+//! Promises: no living TCP connection ever goes for a new one; the search is bounded.
+//! Does not know: why there is no room.
+
+use super::{Connection, State, Table};
+use crate::Tick;
+
+/// How many lines are looked at to find one that may be evicted.
+const EVICTION_SCAN: u32 = 128;
+/// After this time without a packet a datagram flow is idle.
+const IDLE_TICKS: u32 = 5 * Tick::PER_SECOND;
+
+/// What a connection needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// IPv4.
+    Line,
+    /// IPv6.
+    Pair,
+}
+
+/// What a connection is worth when room is needed; less goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    kind: u8,
+    /// Smaller for those unseen longer.
+    freshness: u32,
+}
+
+impl Worth {
+    const LEAST: Self = Self {
+        kind: 0,
+        freshness: 0,
+    };
+}
+
+/// What a connection is worth; `None`: it may not be evicted.
+fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
+    let unseen_ticks = now.since(connection.last_seen());
+    let kind = match connection.state()? {
+        State::SynRecv => 0,
+        State::TimeWait | State::Close => 1,
+        State::Udp if unseen_ticks >= IDLE_TICKS => 2,
+        State::Udp
+        | State::Established
+        | State::SynSent
+        | State::FinWait
+        | State::CloseWait
+        | State::LastAck
+        | State::Listen
+        | State::SynAck => return None,
+    };
+    Some(Worth {
+        kind,
+        freshness: u32::MAX - unseen_ticks,
+    })
+}
+
+impl Table {
+    /// Makes room by ending what is worth least among the places that come next: half-open connections first, then
+    /// those that are over, then idle datagram flows; within each the one unseen for longest. For an IPv6 connection
+    /// it takes a whole pair of lines, or nothing. Returns what was ended.
+    pub(crate) fn evict(&mut self, room: Room, now: Tick) -> [Option<Connection>; 2] {
+        let n_lines = self.slab.n_lines();
+        let (step, mut best) = match room {
+            Room::Line => (1, None),
+            Room::Pair => (2, None),
+        };
+        for _ in 0..EVICTION_SCAN.min(n_lines / step) {
+            let line = self.eviction_hand & !(step - 1);
+            self.eviction_hand = (line + step) % n_lines;
+            let worth = match room {
+                Room::Line => self
+                    .connection_at(line)
+                    .and_then(|(_, connection)| worth(connection, now)),
+                Room::Pair => self.pair_worth(line, now),
+            };
+            if let Some(worth) = worth
+                && best.is_none_or(|(least, _)| worth < least)
+            {
+                best = Some((worth, line));
+            }
+        }
+        let Some((_, line)) = best else {
+            return [None; 2];
+        };
+        let second = match room {
+            Room::Line => line,
+            Room::Pair => line + 1,
+        };
+        let first = self
+            .connection_at(line)
+            .map(|(id, _)| id)
+            .map(|id| self.remove(id));
+        let second = self
+            .connection_at(second)
+            .map(|(id, _)| id)
+            .map(|id| self.remove(id));
+        [first, second]
+    }
+
+    /// What the worthier of the connections in a pair of lines is worth; `None`: one of them must stay.
+    fn pair_worth(&self, even: u32, now: Tick) -> Option<Worth> {
+        [even, even + 1]
+            .into_iter()
+            .filter_map(|line| self.connection_at(line))
+            .try_fold(Worth::LEAST, |most, (_, connection)| {
+                Some(most.max(worth(connection, now)?))
+            })
+    }
+}
