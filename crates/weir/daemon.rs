@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tracing::info;
 use weir_admin::{
-    Applied, Candidate, ConnectionPage, ConnectionRow, Daemon, DestinationRow, Difference, DropRow,
-    NeighbourRow, PortRow, Refusal, RouteRow, ServiceLabel, ServiceRow, StatusRow, WorkerRow,
+    Applied, Candidate, ConnectionPage, Daemon, Difference, DropRow, NeighbourRow, PortRow,
+    Refusal, RouteRow, ServiceRow, StatusRow, WorkerRow,
 };
-use weir_config::{Change, Config, compile};
-use weir_director::{ConnectionView, DestinationId, DropReason, Load};
-use weir_worker::{Counters, DestinationCounters};
+use weir_config::{Change, Config};
+use weir_director::DropReason;
+use weir_worker::Counters;
 
 use crate::appliance::Appliance;
-use crate::ports;
 use crate::way::{self, Way};
+use crate::{ports, rows};
 
 /// How long a worker may take to fill a page of connections, or to adopt a snapshot.
 const WORKER_PATIENCE: Duration = Duration::from_secs(2);
@@ -130,7 +130,9 @@ impl Running {
         } = &mut *appliance;
         let now = Instant::now();
         let mut way = Way::new(&mut control.slow_path, now);
-        let compiled = numbers.compile(config, &mut way, |id| load_of(published, id));
+        let compiled = numbers.compile(config, &mut way, |id| {
+            published.iter().map(|published| published.load(id)).sum()
+        });
         let newly_needed = way.needed;
         if compiled.is_ok() {
             *needed = newly_needed;
@@ -166,43 +168,6 @@ impl Running {
         while !self.appliance.borrow().control.is_adopted() && Instant::now() < deadline {
             tokio::time::sleep(POLL_EVERY).await;
         }
-    }
-
-    fn destination_row(
-        &self,
-        key: &weir_director::ServiceKey,
-        service: &weir_config::Service,
-        destination: &weir_config::Destination,
-    ) -> (DestinationRow, u64) {
-        let appliance = self.appliance.borrow();
-        let id = appliance.numbers.destination(key, destination.address);
-        let mut sum = DestinationCounters::default();
-        for published in appliance.published.iter() {
-            let one = id.map_or(DestinationCounters::default(), |id| {
-                published.destination(id)
-            });
-            sum.connections += one.connections;
-            sum.inbound_packets += one.inbound_packets;
-            sum.inbound_bytes += one.inbound_bytes;
-            sum.outbound_packets += one.outbound_packets;
-            sum.outbound_bytes += one.outbound_bytes;
-            sum.local_ports_exhausted += one.local_ports_exhausted;
-            sum.load.active += one.load.active;
-            sum.load.inactive += one.load.inactive;
-        }
-        let row = DestinationRow {
-            address: destination.address,
-            weight: u32::from(destination.weight),
-            method: method_name(&service.method).to_owned(),
-            active: sum.load.active,
-            inactive: sum.load.inactive,
-            connections: sum.connections,
-            inbound_packets: sum.inbound_packets,
-            inbound_bytes: sum.inbound_bytes,
-            outbound_packets: sum.outbound_packets,
-            outbound_bytes: sum.outbound_bytes,
-        };
-        (row, sum.local_ports_exhausted)
     }
 
     fn port_name(&self, id: weir_director::PortId) -> String {
@@ -277,33 +242,20 @@ impl Daemon for Running {
 
     async fn ports(&self) -> Result<Vec<PortRow>, Refusal> {
         let appliance = self.appliance.borrow();
-        let rows = appliance.ports.iter().map(port_row);
+        let rows = appliance.ports.iter().map(rows::port);
         rows.map(|row| row.map_err(|error| Refusal::new(error.to_string())))
             .collect()
     }
 
     async fn services(&self) -> Result<Vec<ServiceRow>, Refusal> {
-        let config = self.config.borrow();
-        let rows = config.services.iter().map(|service| {
-            let key = compile::key(service);
-            let (destinations, exhausted): (Vec<_>, Vec<u64>) = service
-                .destinations
-                .iter()
-                .map(|destination| self.destination_row(&key, service, destination))
-                .unzip();
-            ServiceRow {
-                service: ServiceLabel {
-                    protocol: service.protocol,
-                    vip: service.vip,
-                },
-                scheduler: service.scheduler.to_string(),
-                persistent: None,
-                method: method_name(&service.method).to_owned(),
-                local_ports_exhausted: exhausted.iter().sum(),
-                destinations,
-            }
-        });
-        Ok(rows.collect())
+        let appliance = self.appliance.borrow();
+        Ok(self
+            .config
+            .borrow()
+            .services
+            .iter()
+            .map(|service| rows::service(service, &appliance))
+            .collect())
     }
 
     async fn connections(&self, cursor: u64, limit: usize) -> Result<ConnectionPage, Refusal> {
@@ -337,7 +289,7 @@ impl Daemon for Running {
         let connections = page
             .rows
             .iter()
-            .map(|view| connection_row(view, worker))
+            .map(|view| rows::connection(view, worker))
             .collect();
         Ok(ConnectionPage { connections, next })
     }
@@ -448,69 +400,6 @@ impl Daemon for Running {
             generation,
         })
     }
-}
-
-/// The living connections to a destination, over all workers.
-fn load_of(published: &[weir_worker::Published], id: DestinationId) -> Load {
-    published
-        .iter()
-        .map(|published| published.load(id))
-        .fold(Load::default(), |sum, load| Load {
-            active: sum.active + load.active,
-            inactive: sum.inactive + load.inactive,
-        })
-}
-
-fn method_name(method: &weir_config::Method) -> &'static str {
-    match method {
-        weir_config::Method::FullNat(_) => "FullNat",
-    }
-}
-
-fn connection_row(view: &ConnectionView, worker: usize) -> ConnectionRow {
-    ConnectionRow {
-        protocol: view.protocol.to_string(),
-        client: view.client,
-        virtual_endpoint: view.virtual_endpoint,
-        local: Some(view.local),
-        destination: view.real,
-        state: view.state.to_string(),
-        expires_s: u64::from(view.expires_ticks / weir_director::Tick::PER_SECOND),
-        worker: worker as u32,
-        inbound_bytes: view.inbound_bytes,
-        outbound_bytes: view.outbound_bytes,
-    }
-}
-
-fn port_row(open: &ports::OpenPort) -> Result<PortRow, weir_dpdk::Error> {
-    let link = open.port.link()?;
-    let counters = open.port.counters()?;
-    Ok(PortRow {
-        port: open.facts.name.clone(),
-        device: open.info.device.clone(),
-        driver: open.info.driver.clone(),
-        mac: open.facts.mac.to_string(),
-        addresses: open
-            .facts
-            .addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        link: if link.is_up { "up" } else { "down" }.to_owned(),
-        link_mbits: link.mbit_per_s,
-        mtu: u32::from(open.facts.mtu),
-        receive_queues: u32::from(open.info.n_rx_queues),
-        transmit_queues: u32::from(open.info.n_tx_queues),
-        rss: open.spread.why.clone(),
-        received_packets: counters.received,
-        received_bytes: counters.received_bytes,
-        missed_packets: counters.missed,
-        receive_errors: counters.receive_errors,
-        no_buffer: counters.no_buffer,
-        transmitted_packets: counters.transmitted,
-        transmitted_bytes: counters.transmitted_bytes,
-        transmit_errors: counters.transmit_errors,
-    })
 }
 
 fn read_file(file: &std::path::Path) -> Result<String, Refusal> {

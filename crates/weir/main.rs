@@ -9,6 +9,7 @@ mod arguments;
 mod daemon;
 mod io;
 mod ports;
+mod rows;
 mod run;
 mod way;
 

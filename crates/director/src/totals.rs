@@ -4,6 +4,8 @@
 //! snapshots.
 //! Does not know: how totals of several workers are added up.
 
+use std::iter::Sum;
+
 use bytemuck::{Pod, Zeroable};
 
 /// Connections of a destination, as schedulers weigh them.
@@ -14,6 +16,15 @@ pub struct Load {
     pub active: u32,
     /// In any other state, and all of UDP.
     pub inactive: u32,
+}
+
+impl Sum for Load {
+    fn sum<I: Iterator<Item = Self>>(loads: I) -> Self {
+        loads.fold(Self::default(), |sum, load| Self {
+            active: sum.active.saturating_add(load.active),
+            inactive: sum.inactive.saturating_add(load.inactive),
+        })
+    }
 }
 
 /// What one worker counts for a destination.
@@ -44,13 +55,7 @@ impl DestinationTotals {
     /// Living connections, here and elsewhere.
     #[inline]
     pub fn load_everywhere(&self) -> Load {
-        Load {
-            active: self.load.active.saturating_add(self.load_elsewhere.active),
-            inactive: self
-                .load
-                .inactive
-                .saturating_add(self.load_elsewhere.inactive),
-        }
+        [self.load, self.load_elsewhere].into_iter().sum()
     }
 }
 

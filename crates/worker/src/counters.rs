@@ -4,6 +4,7 @@
 //! writes; whoever reads them disturbs nobody.
 //! Does not know: names and units of metrics.
 
+use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::{Pod, Zeroable};
@@ -65,6 +66,20 @@ pub struct DestinationCounters {
     pub local_ports_exhausted: u64,
     /// Living connections.
     pub load: Load,
+}
+
+impl Sum for DestinationCounters {
+    fn sum<I: Iterator<Item = Self>>(counters: I) -> Self {
+        counters.fold(Self::default(), |sum, one| Self {
+            connections: sum.connections + one.connections,
+            inbound_packets: sum.inbound_packets + one.inbound_packets,
+            outbound_packets: sum.outbound_packets + one.outbound_packets,
+            inbound_bytes: sum.inbound_bytes + one.inbound_bytes,
+            outbound_bytes: sum.outbound_bytes + one.outbound_bytes,
+            local_ports_exhausted: sum.local_ports_exhausted + one.local_ports_exhausted,
+            load: [sum.load, one.load].into_iter().sum(),
+        })
+    }
 }
 
 /// Aligned as its integers are, not to a cache line: memory of a larger alignment comes without zeros, and writing them

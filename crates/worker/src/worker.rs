@@ -383,10 +383,5 @@ fn load_elsewhere(published: &[Published], me: WorkerId, id: DestinationId) -> L
         .iter()
         .enumerate()
         .filter(|(worker, _)| *worker != usize::from(me.0));
-    others
-        .map(|(_, published)| published.load(id))
-        .fold(Load::default(), |sum, load| Load {
-            active: sum.active.saturating_add(load.active),
-            inactive: sum.inactive.saturating_add(load.inactive),
-        })
+    others.map(|(_, published)| published.load(id)).sum()
 }
