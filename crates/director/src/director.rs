@@ -125,8 +125,8 @@ impl Director {
         }
         // (2) Match tags, ask for the connection.
         for lookup in lookups.iter_mut() {
-            lookup.candidate = match lookup.parsed {
-                Ok(_) => ledger.table.guess(lookup.hash),
+            lookup.candidate = match &lookup.parsed {
+                Ok(headers) => ledger.table.guess(lookup.hash, headers.is_ipv6()),
                 Err(_) => Candidate::NONE,
             };
         }

@@ -94,6 +94,10 @@ impl Ledger {
         timeouts: &Timeouts,
     ) {
         let connection = self.table.get(found.id);
+        // The common case: data and acknowledgements change nothing.
+        if connection.is_established() && !flags.has(tcp::Flags::SYN_FIN_RST) {
+            return;
+        }
         let Some(before) = connection.state() else {
             return;
         };

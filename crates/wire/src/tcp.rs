@@ -48,6 +48,8 @@ impl Flags {
     pub const SYN: Self = Self(0x02);
     /// Reset.
     pub const RST: Self = Self(0x04);
+    /// Any of the three that begin or end a connection.
+    pub const SYN_FIN_RST: Self = Self(Self::SYN.0 | Self::FIN.0 | Self::RST.0);
     /// The acknowledgement number is valid.
     pub const ACK: Self = Self(0x10);
 

@@ -238,6 +238,11 @@ impl Connection {
     }
 
     #[inline]
+    pub(crate) fn is_established(&self) -> bool {
+        self.state == State::Established as u8
+    }
+
+    #[inline]
     pub(crate) fn set_state(&mut self, state: State) {
         self.state = state as u8;
     }

@@ -133,12 +133,16 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Second pass: matches tags in the bucket and asks for the connection.
+    /// Second pass: matches tags in the bucket and asks for the connection, of a flow with `is_ipv6` for both lines.
     #[inline]
-    pub(crate) fn guess(&self, hash: u64) -> Candidate {
+    pub(crate) fn guess(&self, hash: u64, is_ipv6: bool) -> Candidate {
         let slot = self.index.guess(hash);
         if let Some(slot) = slot {
-            prefetch(self.slab.line(slot.id().0));
+            let line = slot.id().0;
+            prefetch(self.slab.line(line));
+            if is_ipv6 {
+                prefetch(self.slab.line(line | 1));
+            }
         }
         Candidate {
             slot,

@@ -44,28 +44,44 @@ pub(super) fn apply(
     }
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
-    let mut headers = *headers;
+    let with_toa;
+    let mut headers = headers;
     if headers.content == Content::Tcp {
         ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
         let header = &mut packet.frame_mut()[usize::from(headers.l4)..]
             [..usize::from(headers.l4_header_bytes)];
         match found.direction {
             Direction::Inbound => {
-                edit_inbound(header, &headers, found.id, ledger, snapshot, is_toa_due)
+                edit_inbound(header, headers, found.id, ledger, snapshot, is_toa_due);
             }
-            Direction::Outbound => edit_outbound(header, &headers, found.id, ledger),
+            Direction::Outbound => edit_outbound(header, headers, found.id, ledger),
         }
         if is_toa_due {
-            let client = ledger.table.client(found.id);
-            match toa::insert(packet, &mut headers, snapshot.settings.toa_kind, client) {
-                Toa::Inserted(_) | Toa::Overwritten => {}
-                Toa::NoSpace => ledger.n_toa_omitted += 1,
-            }
+            with_toa = insert_toa(packet, headers, found.id, ledger, snapshot);
+            headers = &with_toa;
         }
     }
     // (3) Both ends are rewritten.
-    rewrite(packet.frame_mut(), &headers, found, ledger, &hop);
+    rewrite(packet.frame_mut(), headers, found, ledger, &hop);
     Ok(Verdict::Transmit(hop.port))
+}
+
+/// Inserts TOA, or counts that there was no room for it; returns the headers as they are then.
+#[inline(never)]
+fn insert_toa(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    id: EntryId,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+) -> Headers {
+    let mut headers = *headers;
+    let client = ledger.table.client(id);
+    match toa::insert(packet, &mut headers, snapshot.settings.toa_kind, client) {
+        Toa::Inserted(_) | Toa::Overwritten => {}
+        Toa::NoSpace => ledger.n_toa_omitted += 1,
+    }
+    headers
 }
 
 /// Whether TOA goes with the packet.
