@@ -17,6 +17,7 @@ const DPDK_OVERHEAD_MIB: u64 = 16;
 const BUFFER_OVERHEAD_BYTES: u64 = 448;
 /// Without hugepages no buffer crosses an ordinary page's end, unless it is larger than one.
 const PAGE_BYTES: u64 = 4096;
+const HUGEPAGE_BYTES: u64 = 2 << 20;
 
 /// What a configuration takes of the machine's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,11 @@ impl Sizing {
     /// Of a configuration.
     pub fn of(config: &Config) -> Self {
         let n_workers = config.runtime.workers.len() as u32;
+        // A table is three mappings, each of whole hugepages.
+        let rounding = match config.runtime.memory {
+            Memory::Hugepages { .. } => 3 * HUGEPAGE_BYTES,
+            Memory::Anonymous { .. } => 0,
+        };
         let table_bytes =
             weir_director::bytes_needed(config.runtime.connections) as u64 * u64::from(n_workers);
         let buffers: u64 = config

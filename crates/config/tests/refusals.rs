@@ -790,3 +790,28 @@ fn memory_that_does_not_hold_what_is_asked_for() {
         "{refused}"
     );
 }
+
+#[test]
+fn more_workers_and_ports_than_dpdk_has_room_for() {
+    let cpus: Vec<usize> = (0..200).collect();
+    let list: Vec<_> = cpus.iter().map(usize::to_string).collect();
+    let text = RIGHT.replace("workers: [1]", &format!("workers: [{}]", list.join(",")));
+    let errors = Config::parse(&text, "w.ron", &cpus).expect_err("128 is the limit");
+    assert!(
+        errors
+            .to_string()
+            .contains("there are more than 128 workers"),
+        "{errors}"
+    );
+
+    let port = |n: usize| {
+        format!("\"p{n}\": (device: AfPacket(\"p{n}\"), addresses: [\"10.{n}.0.1/24\"]),")
+    };
+    let ports: String = (1..=33).map(port).collect();
+    let text = format!("(ports: {{{ports}}})");
+    let errors = Config::parse(&text, "w.ron", &[0]).expect_err("32 is the limit");
+    assert!(
+        errors.to_string().contains("\"p33\" is one port too many"),
+        "{errors}"
+    );
+}

@@ -80,7 +80,7 @@ drop_reasons! {
     /// A neighbour discovery message that is not for us or breaks RFC 4861.
     NeighbourDiscoveryInvalid = "neighbour_discovery_invalid": "The neighbour discovery message is malformed or about no address of ours.",
     /// Sent to another MAC address.
-    MacNotOurs = "mac_not_ours": "The frame is addressed to another MAC address than the port's.",
+    MacNotOurs = "mac_not_ours": "The frame is addressed to another MAC address than the port's, or to a group to which only ARP and ICMP are sent.",
     /// Sent to an IP address that is not ours.
     AddressNotOurs = "address_not_ours": "The packet is addressed to no VIP, local address or own address.",
     /// A source address that no packet may have.

@@ -16,7 +16,7 @@ pub enum Error {
     /// Too few free hugepages for what was asked.
     #[error(
         "{asked_mib} MiB of hugepages are asked for but {free_mib} MiB are free; reserve them with \
-         `sysctl vm.nr_hugepages={pages_needed}` or set memory: Anonymous(mib: {asked_mib})"
+         `sysctl vm.nr_hugepages={pages_needed}` or set memory: Anonymous(...)"
     )]
     TooFewHugepages {
         /// MiB asked for.

@@ -28,6 +28,8 @@ const LAB: &[&str] = &[
     "iperf3",
     "iputils-ping",
 ];
+/// What counts instructions.
+const MEASURE: &[&str] = &["valgrind"];
 
 /// Sees to it that everything is installed.
 ///
@@ -36,6 +38,7 @@ pub(crate) fn install_missing() -> Result<()> {
     let missing: Vec<&str> = BUILD
         .iter()
         .chain(LAB)
+        .chain(MEASURE)
         .copied()
         .filter(|package| !is_installed(package))
         .collect();

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::bench::{self, Gate};
 use crate::build::{self, Profile, cargo};
 use crate::{packages, tidy};
 use libtest::Tally;
@@ -59,10 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             .skip("virtual machine", "weir has no virtual machine test yet");
     }
     if all && filter.is_none() {
-        suite.tally.skip(
-            "instruction gate",
-            "weir has no recorded instruction counts yet",
-        );
+        suite.instructions()?;
     }
     suite.tally.print();
     Ok(if suite.tally.failed() == 0 {
@@ -138,6 +136,22 @@ impl Suite {
         ])?;
         command.env("WEIR_BINARY", binary);
         self.tests(command, &["--ignored", "--test-threads=1"], filter)
+    }
+
+    /// Whether a packet takes more instructions than recorded.
+    fn instructions(&mut self) -> Result<()> {
+        println!("── instruction gate");
+        match bench::instruction_gate()? {
+            Gate::Passed => self.tally.note("instruction gate", true),
+            Gate::Failed(differences) => {
+                differences
+                    .iter()
+                    .for_each(|difference| println!("{difference}"));
+                self.tally.note("instruction gate", false);
+            }
+            Gate::Skipped(reason) => self.tally.skip("instruction gate", &reason),
+        }
+        Ok(())
     }
 
     fn tests(&mut self, mut command: Command, words: &[&str], filter: Option<&str>) -> Result<()> {

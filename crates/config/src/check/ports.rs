@@ -18,6 +18,8 @@ use crate::spec::{DeviceSpec, Entries, PortSpec};
 const MTU_MINIMUM: u16 = 68;
 const MTU_MINIMUM_IPV6: u16 = 1280;
 const MTU_LIMIT: u16 = 9216;
+/// As many ports as DPDK is built for.
+const PORTS_LIMIT: usize = 32;
 /// IFNAMSIZ less the terminating zero.
 const INTERFACE_NAME_LIMIT: usize = 15;
 
@@ -42,6 +44,14 @@ pub(super) fn resolve(
             ports: Vec::new(),
             is_whole: false,
         };
+    }
+    if let Some((name, _)) = entries.get(PORTS_LIMIT) {
+        report.refuse(
+            place.item(PORTS_LIMIT).key_at(),
+            format!(
+                "\"{name}\" is one port too many; {PORTS_LIMIT} is as many as DPDK is built for"
+            ),
+        );
     }
     let mut ports: Vec<Port> = Vec::new();
     let mut is_whole = true;

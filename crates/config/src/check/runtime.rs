@@ -11,6 +11,8 @@ use crate::error::Report;
 use crate::locate::Place;
 use crate::spec::{IdleSpec, MemorySpec, RuntimeSpec};
 
+/// As many threads as DPDK is built for.
+const WORKERS_LIMIT: usize = 128;
 const CONNECTIONS_LIMIT: u32 = 1 << 30;
 /// The smallest that holds a port's buffers and any table.
 const MIB_MINIMUM: u32 = 32;
@@ -72,7 +74,9 @@ fn workers(
     }
     let Some(written) = written else {
         return match allowed_cpus {
-            [_, others @ ..] if !others.is_empty() => others.to_vec(),
+            [_, others @ ..] if !others.is_empty() => {
+                others.iter().copied().take(WORKERS_LIMIT).collect()
+            }
             _ => allowed_cpus.to_vec(),
         };
     };
@@ -80,6 +84,12 @@ fn workers(
         report.refuse(
             place.at(),
             "`workers` names no CPU; name one at least, or leave it out",
+        );
+    }
+    if written.len() > WORKERS_LIMIT {
+        report.refuse(
+            place.item(WORKERS_LIMIT).at(),
+            format!("there are more than {WORKERS_LIMIT} workers; name fewer CPUs"),
         );
     }
     let mut workers = Vec::new();

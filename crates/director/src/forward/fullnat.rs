@@ -67,7 +67,7 @@ pub(super) fn apply(
 }
 
 /// Inserts TOA, or counts that there was no room for it; returns the headers as they are then.
-#[inline(never)]
+#[inline]
 fn insert_toa(
     packet: &mut Packet<'_>,
     headers: &Headers,
