@@ -41,8 +41,9 @@ impl Sizing {
             Memory::Hugepages { .. } => 3 * HUGEPAGE_BYTES,
             Memory::Anonymous { .. } => 0,
         };
-        let table_bytes =
-            weir_director::bytes_needed(config.runtime.connections) as u64 * u64::from(n_workers);
+        let table_bytes = (weir_director::bytes_needed(config.runtime.connections) as u64
+            + rounding)
+            * u64::from(n_workers);
         let buffers: u64 = config
             .ports
             .iter()
