@@ -93,7 +93,9 @@ pub(crate) fn shortage(config: &Config, at: Position) -> Option<Problem> {
 pub fn descriptors(device: &Device) -> u16 {
     match device {
         Device::Pci(_) => 1024,
-        Device::AfPacket(_) | Device::AfXdp(_) | Device::Tap(_) | Device::Vdev(_) => 512,
+        // Its driver fills a ring of so many, whatever it is asked for.
+        Device::AfXdp(_) => 2048,
+        Device::AfPacket(_) | Device::Tap(_) | Device::Vdev(_) => 512,
     }
 }
 
@@ -140,4 +142,33 @@ fn buffer_bytes(port: &Port) -> u64 {
         }
     };
     room.max(2048) + BUFFER_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_af_xdp_ports_pool_fills_the_drivers_ring() {
+        // `ETH_AF_XDP_DFLT_NUM_DESCS` of DPDK's driver: with fewer buffers than that it refuses the queue.
+        for n_workers in [1, 2, 4] {
+            assert!(
+                n_buffers(&Device::AfXdp("eth1".to_owned()), n_workers) >= 2 * 2048 * n_workers
+            );
+        }
+    }
+
+    #[test]
+    fn without_hugepages_a_buffer_takes_whole_pages() {
+        let port = Port {
+            name: "wan".to_owned(),
+            device: Device::AfPacket("eth1".to_owned()),
+            addresses: Vec::new(),
+            mtu: 1500,
+        };
+        let bytes = |memory| pool_bytes(&port, 2, memory);
+        let n_buffers = u64::from(n_buffers(&port.device, 2));
+        assert_eq!(bytes(Memory::Anonymous { mib: 1 }), n_buffers * 4096);
+        assert!(bytes(Memory::Hugepages { mib: 1 }) < n_buffers * 2600);
+    }
 }
