@@ -3,8 +3,8 @@
 //! Promises: the packet is unchanged; a connection is opened whole or not at all.
 //! Does not know: how packets are rewritten.
 //!
-//! How it works: (1) is it to us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) which
-//! destination; (5) which local port; (6) where the client is.
+//! How it works: (1) is it to us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) where is the
+//! client; (5) which destination; (6) which local port.
 
 use std::sync::Arc;
 
