@@ -146,7 +146,7 @@ impl Appliance {
         let n_workers = config.runtime.workers.len();
         let seed = random_seed()?;
         let spreads = ports.iter().map(|open| open.spread.rss.clone()).collect();
-        let first = Snapshot {
+        let first = Arc::new(Snapshot {
             generation: Generation(1),
             next_hops: Arc::new(slow_path.next_hops()),
             steering: Arc::new(Steering::new(n_workers as u8, seed, spreads)),
@@ -155,7 +155,7 @@ impl Appliance {
             addresses: compiled.addresses,
             counted: compiled.counted,
             settings: compiled.settings,
-        };
+        });
         // (3) What ties the threads together.
         let (bell, rings) =
             Bell::new().map_err(StartError::system("no socket pair for the control thread"))?;
@@ -180,7 +180,7 @@ impl Appliance {
         let (orders, order_receivers): (Vec<_>, Vec<_>) = (0..n_workers)
             .map(|_| frame_ring(RING_FRAMES, frame_bytes, None))
             .unzip();
-        let publisher = Publisher::new(mailboxes.clone(), Arc::new(first.clone()));
+        let publisher = Publisher::new(mailboxes.clone(), Arc::clone(&first));
         // (4) The workers.
         let common = Common {
             eal: eal.clone(),
@@ -189,7 +189,7 @@ impl Appliance {
                 pages: pages(config),
             },
             seed,
-            first: Arc::new(first.clone()),
+            first: Arc::clone(&first),
             idle: idle(config),
             began,
             stop: Arc::new(AtomicBool::new(false)),
@@ -221,7 +221,7 @@ impl Appliance {
         let stop = Arc::clone(&common.stop);
         let workers = start_workers(crews.collect(), &common)?;
         // (5) The control thread's part.
-        let control = Control::new(slow_path, publisher, first, punts, orders);
+        let control = Control::new(slow_path, publisher, &first, punts, orders);
         let appliance = Self {
             control,
             numbers,

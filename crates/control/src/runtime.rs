@@ -29,18 +29,18 @@ pub struct Control {
 }
 
 impl Control {
-    /// For workers that start with `first`; `punts[i]` and `orders[i]` are those of worker *i*.
+    /// For workers that start with `first`, which the publisher keeps; `punts[i]` and `orders[i]` are those of worker *i*.
     pub fn new(
         slow_path: SlowPath,
         publisher: Publisher,
-        first: Snapshot,
+        first: &Snapshot,
         punts: Vec<FrameReceiver<Punt>>,
         orders: Vec<FrameSender<Order>>,
     ) -> Self {
         Self {
             slow_path,
             publisher,
-            current: first,
+            current: first.clone(),
             punts,
             orders,
             next_worker: 0,
