@@ -143,12 +143,14 @@ fn open_for(
     if headers.ttl <= 1 {
         return Err(Verdict::Punt(PuntReason::TtlExceeded));
     }
+    // (4)
     let client = headers.key;
     let back = snapshot
         .routes
         .next_hop(client.source().ip(), &snapshot.next_hops)
         .ok_or(Verdict::Drop(DropReason::NoRoute))?
         .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))?;
+    // (5)
     let cursor = &mut ledger.scheduler_cursors[service.id.0 as usize];
     let destination = service
         .scheduler
@@ -158,6 +160,7 @@ fn open_for(
         pool,
         client_address,
     } = &destination.method;
+    // (6)
     let replies = Reply {
         protocol: service.key.protocol,
         real: destination.real,
