@@ -53,7 +53,7 @@ impl Ledger {
     ) -> Result<EntryId, TableFull> {
         let mut opened = self.table.insert(new, now, timeouts);
         if opened.is_err() {
-            let room = if new.keys.is_ipv6() {
+            let room = if new.keys.has_ipv6() {
                 Room::Pair
             } else {
                 Room::Line

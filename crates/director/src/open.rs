@@ -181,7 +181,7 @@ fn open_for(
         totals.local_ports_exhausted += 1;
         return Err(Verdict::Drop(DropReason::LocalPortsExhausted));
     };
-    let keys = Keys::of(client, lease.reply).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+    let keys = Keys([client, lease.reply]);
     let final_sequence = lease
         .taken_over
         .and_then(|id| ledger.table.get(id).final_sequence());

@@ -29,6 +29,12 @@ impl Delta {
         Self(!sum(old)) + Self(sum(new))
     }
 
+    /// The edit that puts these 8 bytes, read as one native integer, where zeroes stood.
+    #[inline]
+    pub fn of_word(word: u64) -> Self {
+        Self(fold((word.wrapping_add(word.rotate_left(32)) >> 32) as u32))
+    }
+
     /// The edit that adds `n_bytes` to a length in network order, which does not overflow.
     #[inline]
     pub fn growing(n_bytes: u16) -> Self {
@@ -50,6 +56,12 @@ impl Delta {
     #[inline]
     pub fn apply(self, checksum: u16) -> u16 {
         !fold(u32::from(!checksum) + u32::from(self.0))
+    }
+
+    /// As [`Self::apply`], of two edits at once.
+    #[inline]
+    pub fn apply_both(self, other: Self, checksum: u16) -> u16 {
+        !fold(u32::from(!checksum) + u32::from(self.0) + u32::from(other.0))
     }
 
     /// Edits the checksum field in place.
@@ -90,11 +102,11 @@ impl Neg for Delta {
     }
 }
 
-/// Folds carries back in until 16 bits are left.
+/// Folds carries back in until 16 bits are left: both halves are added in the upper one, to which the lower one's
+/// carry comes by itself.
 #[inline]
 pub fn fold(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum + (sum >> 16)) as u16
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// One's complement sum of `bytes` as native words; an odd last byte is padded with zero.

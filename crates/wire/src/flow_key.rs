@@ -7,6 +7,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::checksum::Delta;
+
 /// A transport protocol whose flows are forwarded; the value is the IP protocol number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -206,6 +208,33 @@ impl FlowKey {
             Self::V4(key) => key.protocol,
             Self::V6(key) => key.protocol,
         }
+    }
+
+    /// Source and destination L4 port, 4 bytes as they lie in the TCP or UDP header.
+    #[inline]
+    pub fn l4_ports(&self) -> u32 {
+        match self {
+            Self::V4(key) => key.l4_ports,
+            Self::V6(key) => key.l4_ports,
+        }
+    }
+
+    /// What both addresses add to a checksum; in which order they stand makes no difference.
+    #[inline]
+    pub fn addresses_sum(&self) -> Delta {
+        match self {
+            Self::V4(key) => Delta::of_word(key.addresses),
+            Self::V6(key) => [key.source, key.destination]
+                .as_flattened()
+                .iter()
+                .fold(Delta::default(), |sum, word| sum + Delta::of_word(*word)),
+        }
+    }
+
+    /// What both L4 ports add to a checksum.
+    #[inline]
+    pub fn l4_ports_sum(&self) -> Delta {
+        Delta::of_word(u64::from(self.l4_ports()))
     }
 
     /// Where the flow's packets come from.

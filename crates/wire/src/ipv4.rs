@@ -13,6 +13,9 @@ pub const HEADER_BYTES: usize = 20;
 
 /// The bit of the header's byte 6 (RFC 791).
 const DONT_FRAGMENT: u8 = 0x40;
+/// The bits of the header's bytes 6 and 7 that make a packet a fragment: More Fragments, or an offset. Don't Fragment
+/// and the reserved bit say nothing.
+pub(crate) const FRAGMENT: u16 = 0x3fff;
 
 /// What the parse of a header learned. Offsets are in bytes from the start of the frame.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +43,7 @@ pub fn parse(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
     if header.end > frame.len() {
         return Err(ParseError::Ipv4Truncated);
     }
-    // More Fragments, or an offset; Don't Fragment and the reserved bit say nothing.
-    if u16::from_be_bytes([fixed[6], fixed[7]]) & 0x3fff != 0 {
+    if u16::from_be_bytes([fixed[6], fixed[7]]) & FRAGMENT != 0 {
         return Err(ParseError::Fragment);
     }
     Ok(header)
@@ -159,9 +161,13 @@ pub fn turn(header: &mut [u8; HEADER_BYTES], ttl: u8) {
 /// edit mend the checksum. The TTL must not be 0.
 #[inline]
 pub fn rewrite(header: &mut [u8; HEADER_BYTES], addresses: u64, delta: Delta) {
-    header[12..].copy_from_slice(&addresses.to_ne_bytes());
+    let checksum = delta.apply_both(
+        Delta::TTL_DECREMENT,
+        u16::from_ne_bytes([header[10], header[11]]),
+    );
     header[8] = header[8].wrapping_sub(1);
-    mend(header, delta + Delta::TTL_DECREMENT);
+    header[10..12].copy_from_slice(&checksum.to_ne_bytes());
+    header[12..].copy_from_slice(&addresses.to_ne_bytes());
 }
 
 /// Replaces both addresses and mends the header checksum.

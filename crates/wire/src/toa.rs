@@ -43,9 +43,10 @@ pub fn len_bytes(headers: &Headers) -> u16 {
 
 /// Puts the option `kind` with `client` into a TCP segment. `kind` is one that has a length (not 0 or 1).
 ///
-/// `headers` is what [`Headers::parse`] learned of this packet, and is what it would learn of it afterwards.
+/// `headers` is what [`Headers::parse`] learned of this packet. Afterwards it still says where each header begins; the
+/// packet's end and the length of its TCP header are greater by what was inserted.
 #[inline]
-pub fn insert(packet: &mut Packet<'_>, headers: &mut Headers, kind: u8, client: Endpoint) -> Toa {
+pub fn insert(packet: &mut Packet<'_>, headers: &Headers, kind: u8, client: Endpoint) -> Toa {
     let [port_high, port_low] = client.port().to_be_bytes();
     match client.ip() {
         IpAddr::V4(address) => {
@@ -68,7 +69,7 @@ pub fn insert(packet: &mut Packet<'_>, headers: &mut Headers, kind: u8, client: 
 #[inline]
 fn insert_option<const N: usize>(
     packet: &mut Packet<'_>,
-    headers: &mut Headers,
+    headers: &Headers,
     option: &[u8; N],
 ) -> Toa {
     let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
@@ -85,10 +86,10 @@ fn insert_option<const N: usize>(
     }
 
     // (2)
-    let Some(end) = headers.end.checked_add(N as u16) else {
-        return Toa::NoSpace;
-    };
-    if headers.content != Content::Tcp || header_bytes + N > tcp::MAX_HEADER_BYTES {
+    let has_room = headers.content == Content::Tcp
+        && header_bytes + N <= tcp::MAX_HEADER_BYTES
+        && headers.end.checked_add(N as u16).is_some();
+    if !has_room {
         return Toa::NoSpace;
     }
     let Ok(frame) = packet.grow_front(N as u16) else {
@@ -103,9 +104,7 @@ fn insert_option<const N: usize>(
         _ => frame.copy_within(N..N + fixed_end, 0),
     }
     frame[fixed_end..fixed_end + N].copy_from_slice(option);
-    headers.end = end;
-    headers.l4_header_bytes += N as u8;
-    mend_ip(frame, headers, l3);
+    set_ip_bytes(frame, headers, l3, headers.ip_bytes() + N as u16);
     mend_tcp(&mut frame[l4..], option);
     Toa::Inserted(N as u16)
 }
@@ -133,13 +132,13 @@ fn move_front<const LEN: usize, const N: usize>(frame: &mut [u8]) {
 
 /// Writes the new length of the IP packet.
 #[inline]
-fn mend_ip(frame: &mut [u8], headers: &Headers, l3: usize) {
+fn set_ip_bytes(frame: &mut [u8], headers: &Headers, l3: usize, ip_bytes: u16) {
     if headers.is_ipv6() {
         if let Some(header) = frame[l3..].first_chunk_mut() {
-            ipv6::set_payload_bytes(header, headers.ip_bytes() - ipv6::HEADER_BYTES as u16);
+            ipv6::set_payload_bytes(header, ip_bytes - ipv6::HEADER_BYTES as u16);
         }
     } else if let Some(header) = frame[l3..].first_chunk_mut() {
-        ipv4::set_total_bytes(header, headers.ip_bytes());
+        ipv4::set_total_bytes(header, ip_bytes);
     }
 }
 

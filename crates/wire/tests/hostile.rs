@@ -121,7 +121,11 @@ fn edit(frame: &[u8], mut headers: Headers, is_right: bool) {
     let (mut start, mut len) = (HEADROOM, frame.len() as u16);
     let mut packet = Packet::new(&mut room, &mut start, &mut len);
     let client = Endpoint::from(([198, 51, 100, 7], 40000));
-    let toa = toa::insert(&mut packet, &mut headers, 254, client);
+    let toa = toa::insert(&mut packet, &headers, 254, client);
+    if let toa::Toa::Inserted(n_bytes) = toa {
+        headers.end += n_bytes;
+        headers.l4_header_bytes += n_bytes as u8;
+    }
     assert!(headers.content == Content::Tcp || toa == toa::Toa::NoSpace);
     if headers.content == Content::Tcp {
         let l4 = usize::from(headers.l4);

@@ -1,8 +1,8 @@
 //! What is needed to forward the next packet of a flow: one cache line for IPv4, two for IPv6.
 //!
 //! ```text
-//! bytes  0..16  client pair, server pair (IPv4 addresses; unused with IPv6, whose second line has them)
-//!       16..24  client pair, server pair (L4 ports)
+//! bytes  0..16  addresses of both pairs (IPv4; unused with IPv6, whose second line has them)
+//!       16..24  L4 ports of both pairs
 //!       24..28  checksum deltas: IP header, L4
 //!       28..36  sequence delta, the real server's initial sequence number
 //!       36..40  protocol, state, flags
@@ -12,16 +12,16 @@
 //!       52..64  bytes forwarded inbound and outbound, 48 bits each
 //! ```
 //!
-//! The *client pair* is the key of packets from the client (CIP, VIP, cport, vport); the *server pair* that of
-//! packets from the real server (RIP, LIP, rport, lport). What one direction is rewritten to is the other pair
-//! turned round.
+//! There is one pair of ends for each direction: the *client pair* is the key of inbound packets (CIP, VIP, cport,
+//! vport), the *server pair* that of outbound ones (RIP, LIP, rport, lport). What one direction is rewritten to is the
+//! other pair turned round.
 //!
 //! Promises: plain bytes, no pointers; a record is found again by its number alone.
 //! Does not know: the index that leads to it, nor its timer.
 
 use bytemuck::{Pod, Zeroable};
 use weir_wire::checksum::Delta;
-use weir_wire::{FlowKey, FlowKeyV4, FlowKeyV6, Protocol};
+use weir_wire::{FlowKey, Protocol};
 
 use super::State;
 use crate::{NextHopId, Tick};
@@ -34,6 +34,17 @@ pub enum Direction {
     Inbound = 0,
     /// From real server to client.
     Outbound = 1,
+}
+
+impl Direction {
+    /// The other way.
+    #[inline]
+    pub(crate) fn turned(self) -> Self {
+        match self {
+            Self::Inbound => Self::Outbound,
+            Self::Outbound => Self::Inbound,
+        }
+    }
 }
 
 /// The number of a connection: of its (first) line in the slab.
@@ -51,10 +62,12 @@ pub(crate) struct Line([u64; 8]);
 pub(crate) struct Flags(u16);
 
 impl Flags {
-    /// Takes two lines; the second holds the addresses.
-    pub(crate) const IPV6: Self = Self(1);
+    /// The client pair is of IPv6: its addresses stand in the second line. Bit 0, as the direction's number.
+    pub(crate) const CLIENT_IPV6: Self = Self(1);
+    /// The server pair is of IPv6, likewise.
+    pub(crate) const SERVER_IPV6: Self = Self(1 << 1);
     /// The client's address goes to the real server in a TCP option (TOA).
-    pub(crate) const TOA: Self = Self(1 << 1);
+    pub(crate) const TOA: Self = Self(1 << 8);
     /// The real server's initial sequence number is known.
     pub(crate) const ANSWERED: Self = Self(1 << 2);
     /// Inbound segments are past what TOA goes with for good.
@@ -88,10 +101,10 @@ impl Flags {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Connection {
-    pub(crate) client_addresses: u64,
-    pub(crate) server_addresses: u64,
-    pub(crate) client_l4_ports: u32,
-    pub(crate) server_l4_ports: u32,
+    /// By the direction of the packets that carry them.
+    addresses: [u64; 2],
+    /// Likewise.
+    l4_ports: [u32; 2],
     /// What rewriting a packet inbound does to the IPv4 header checksum, the TTL aside.
     ip_delta: u16,
     /// What it does to the TCP or UDP checksum.
@@ -117,26 +130,15 @@ pub(crate) struct Connection {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Addresses {
-    pub(crate) cip: [u64; 2],
-    pub(crate) vip: [u64; 2],
-    pub(crate) rip: [u64; 2],
-    pub(crate) lip: [u64; 2],
+    /// Source and destination, by the direction of the packets that carry them.
+    pub(crate) pairs: [[[u64; 2]; 2]; 2],
 }
 
 const _: () = assert!(size_of::<Connection>() == 64 && size_of::<Addresses>() == 64);
 
-/// Both keys of a connection, of one family.
+/// Both keys of a connection, by the direction of the packets that carry them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Keys {
-    V4 {
-        client: FlowKeyV4,
-        server: FlowKeyV4,
-    },
-    V6 {
-        client: FlowKeyV6,
-        server: FlowKeyV6,
-    },
-}
+pub(crate) struct Keys(pub(crate) [FlowKey; 2]);
 
 impl Line {
     #[inline]
@@ -167,8 +169,15 @@ impl From<Connection> for Line {
     }
 }
 
+/// An edit of inbound packets, undone for outbound ones. Without a branch: which way a packet goes cannot be foretold.
+#[inline]
+fn towards(direction: Direction, delta: u16) -> Delta {
+    Delta(delta ^ 0u16.wrapping_sub(direction as u16))
+}
+
 impl Connection {
     /// A connection with these keys, not yet seen.
+    #[inline]
     pub(crate) fn new(
         keys: &Keys,
         state: State,
@@ -176,51 +185,24 @@ impl Connection {
         next_hops: [NextHopId; 2],
         destination: u32,
     ) -> Self {
-        let (client, server, l4_delta, ip_delta) = match keys {
-            Keys::V4 { client, server } => {
-                let ip = Delta::replacing(
-                    &client.addresses.to_ne_bytes(),
-                    &server.turned().addresses.to_ne_bytes(),
-                );
-                let l4_ports = Delta::replacing(
-                    &client.l4_ports.to_ne_bytes(),
-                    &server.turned().l4_ports.to_ne_bytes(),
-                );
-                let pairs = (
-                    (client.addresses, client.l4_ports),
-                    (server.addresses, server.l4_ports),
-                );
-                (pairs.0, pairs.1, ip + l4_ports, ip)
-            }
-            Keys::V6 { client, server } => {
-                let replacing = |old: [u64; 2], new: [u64; 2]| {
-                    let (old, new) = (old.map(u64::to_ne_bytes), new.map(u64::to_ne_bytes));
-                    Delta::replacing(old.as_flattened(), new.as_flattened())
-                };
-                let l4 = replacing(client.source, server.destination)
-                    + replacing(client.destination, server.source)
-                    + Delta::replacing(
-                        &client.l4_ports.to_ne_bytes(),
-                        &server.turned().l4_ports.to_ne_bytes(),
-                    );
-                (
-                    (0, client.l4_ports),
-                    (0, server.l4_ports),
-                    l4,
-                    Delta::default(),
-                )
-            }
-        };
+        let [client, server] = keys.0;
+        let ip_delta = server.addresses_sum() + -client.addresses_sum();
+        let l4_delta = ip_delta + server.l4_ports_sum() + -client.l4_ports_sum();
+        let family_flags = [Flags::CLIENT_IPV6, Flags::SERVER_IPV6];
+        let flags = std::iter::zip(keys.0, family_flags)
+            .filter(|(key, _)| matches!(key, FlowKey::V6(_)))
+            .fold(flags, |flags, (_, family)| flags.with(family));
         Self {
-            client_addresses: client.0,
-            server_addresses: server.0,
-            client_l4_ports: client.1,
-            server_l4_ports: server.1,
+            addresses: keys.0.map(|key| match key {
+                FlowKey::V4(key) => key.addresses,
+                FlowKey::V6(_) => 0,
+            }),
+            l4_ports: keys.0.map(|key| key.l4_ports()),
             ip_delta: ip_delta.0,
             l4_delta: l4_delta.0,
             sequence_delta: 0,
             server_sequence: 0,
-            protocol: keys.protocol().number(),
+            protocol: client.protocol().number(),
             state: state as u8,
             flags,
             last_seen: 0,
@@ -247,9 +229,29 @@ impl Connection {
         self.state = state as u8;
     }
 
+    /// Whether packets this way are of IPv6.
     #[inline]
-    pub(crate) fn is_ipv6(&self) -> bool {
-        self.flags.has(Flags::IPV6)
+    pub(crate) fn is_ipv6(&self, direction: Direction) -> bool {
+        self.flags.0 >> direction as u16 & 1 != 0
+    }
+
+    /// Whether it takes two lines.
+    #[inline]
+    pub(crate) fn is_pair(&self) -> bool {
+        self.flags
+            .has(Flags(Flags::CLIENT_IPV6.0 | Flags::SERVER_IPV6.0))
+    }
+
+    /// Source and destination address of packets this way, of IPv4, as they lie in the header.
+    #[inline]
+    pub(crate) fn addresses(&self, direction: Direction) -> u64 {
+        self.addresses[direction as usize]
+    }
+
+    /// Source and destination L4 port of packets this way, as they lie in the header.
+    #[inline]
+    pub(crate) fn l4_ports(&self, direction: Direction) -> u32 {
+        self.l4_ports[direction as usize]
     }
 
     #[inline]
@@ -270,19 +272,13 @@ impl Connection {
     /// What rewriting a packet this way does to the IPv4 header checksum, the TTL aside.
     #[inline]
     pub(crate) fn ip_delta(&self, direction: Direction) -> Delta {
-        match direction {
-            Direction::Inbound => Delta(self.ip_delta),
-            Direction::Outbound => -Delta(self.ip_delta),
-        }
+        towards(direction, self.ip_delta)
     }
 
     /// What rewriting a packet this way does to the TCP or UDP checksum.
     #[inline]
     pub(crate) fn l4_delta(&self, direction: Direction) -> Delta {
-        match direction {
-            Direction::Inbound => Delta(self.l4_delta),
-            Direction::Outbound => -Delta(self.l4_delta),
-        }
+        towards(direction, self.l4_delta)
     }
 
     /// The real server's initial sequence number, while it is known and needed.
@@ -314,7 +310,7 @@ impl Connection {
         self.flags = self.flags.with(Flags::FINAL_SEQUENCE);
     }
 
-    /// A SYN begins the connection anew: what the real server had said counts no more.
+    /// A SYN begins the connection anew: what was said before counts no more.
     pub(crate) fn begin_anew(&mut self) {
         let said = Flags(
             Flags::ANSWERED.0
@@ -324,6 +320,8 @@ impl Connection {
                 | Flags::TOA_ALWAYS.0,
         );
         self.flags = self.flags.without(said);
+        self.bytes_low = [0; 2];
+        self.bytes_high = [0; 2];
     }
 
     /// Notes a packet of `bytes`. The tick is written always: a branch would cost more than the store.
@@ -344,31 +342,9 @@ impl Connection {
 }
 
 impl Keys {
-    pub(crate) fn protocol(&self) -> Protocol {
-        match self {
-            Self::V4 { client, .. } => client.protocol,
-            Self::V6 { client, .. } => client.protocol,
-        }
-    }
-
-    pub(crate) fn is_ipv6(&self) -> bool {
-        matches!(self, Self::V6 { .. })
-    }
-
-    /// The client pair and the server pair.
-    pub(crate) fn flow_keys(&self) -> (FlowKey, FlowKey) {
-        match *self {
-            Self::V4 { client, server } => (FlowKey::V4(client), FlowKey::V4(server)),
-            Self::V6 { client, server } => (FlowKey::V6(client), FlowKey::V6(server)),
-        }
-    }
-
-    /// The keys of the packets from the client and from the real server; `None` when their families differ.
-    pub(crate) fn of(client: FlowKey, server: FlowKey) -> Option<Self> {
-        match (client, server) {
-            (FlowKey::V4(client), FlowKey::V4(server)) => Some(Self::V4 { client, server }),
-            (FlowKey::V6(client), FlowKey::V6(server)) => Some(Self::V6 { client, server }),
-            (FlowKey::V4(_), FlowKey::V6(_)) | (FlowKey::V6(_), FlowKey::V4(_)) => None,
-        }
+    /// Whether either of them is of IPv6, so that the connection takes two lines.
+    #[inline]
+    pub(crate) fn has_ipv6(&self) -> bool {
+        self.0.iter().any(|key| matches!(key, FlowKey::V6(_)))
     }
 }

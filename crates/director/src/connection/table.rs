@@ -176,39 +176,21 @@ impl Table {
 
     #[inline]
     fn is_key_of(&self, slot: Slot, key: &FlowKey) -> bool {
-        let connection = self.slab.get(slot.id());
+        let (connection, direction) = (self.slab.get(slot.id()), slot.direction());
+        let is_alike = connection.l4_ports(direction) == key.l4_ports()
+            && connection.protocol == key.protocol().number();
         match key {
             FlowKey::V4(key) => {
-                let (addresses, l4_ports) = match slot.direction() {
-                    Direction::Inbound => (connection.client_addresses, connection.client_l4_ports),
-                    Direction::Outbound => {
-                        (connection.server_addresses, connection.server_l4_ports)
-                    }
-                };
-                addresses == key.addresses
-                    && l4_ports == key.l4_ports
-                    && connection.protocol == key.protocol.number()
-                    && !connection.is_ipv6()
+                is_alike
+                    && connection.addresses(direction) == key.addresses
+                    && !connection.is_ipv6(direction)
             }
             FlowKey::V6(key) => {
-                let l4_ports = match slot.direction() {
-                    Direction::Inbound => connection.client_l4_ports,
-                    Direction::Outbound => connection.server_l4_ports,
-                };
-                l4_ports == key.l4_ports
-                    && connection.protocol == key.protocol.number()
-                    && connection.is_ipv6()
-                    && self.are_addresses_of(slot, key)
+                is_alike
+                    && connection.is_ipv6(direction)
+                    && self.addresses(slot.id()).pairs[direction as usize]
+                        == [key.source, key.destination]
             }
-        }
-    }
-
-    #[inline]
-    fn are_addresses_of(&self, slot: Slot, key: &FlowKeyV6) -> bool {
-        let addresses = self.addresses(slot.id());
-        match slot.direction() {
-            Direction::Inbound => (addresses.cip, addresses.vip) == (key.source, key.destination),
-            Direction::Outbound => (addresses.rip, addresses.lip) == (key.source, key.destination),
         }
     }
 
@@ -222,40 +204,36 @@ impl Table {
         self.slab.get_mut(id)
     }
 
-    /// The addresses of an IPv6 connection.
+    /// The IPv6 addresses of a connection that takes two lines.
     #[inline]
     pub(crate) fn addresses(&self, id: EntryId) -> &Addresses {
         self.slab.line(id.0 + 1).addresses()
     }
 
-    /// Both keys of a connection: of packets from the client, of packets from the real server.
+    /// Both keys of a connection.
     pub(crate) fn keys(&self, id: EntryId) -> Keys {
+        Keys([Direction::Inbound, Direction::Outbound].map(|direction| self.key(id, direction)))
+    }
+
+    /// The key of a connection's packets that go this way.
+    #[inline]
+    pub(crate) fn key(&self, id: EntryId, direction: Direction) -> FlowKey {
         let connection = self.slab.get(id);
-        let protocol = connection.protocol();
-        let (client_l4_ports, server_l4_ports) =
-            (connection.client_l4_ports, connection.server_l4_ports);
-        if connection.is_ipv6() {
-            let Addresses { cip, vip, rip, lip } = *self.addresses(id);
-            let key = |source, destination, l4_ports| FlowKeyV6 {
+        let (protocol, l4_ports) = (connection.protocol(), connection.l4_ports(direction));
+        if connection.is_ipv6(direction) {
+            let [source, destination] = self.addresses(id).pairs[direction as usize];
+            FlowKey::V6(FlowKeyV6 {
                 source,
                 destination,
                 l4_ports,
                 protocol,
-            };
-            Keys::V6 {
-                client: key(cip, vip, client_l4_ports),
-                server: key(rip, lip, server_l4_ports),
-            }
+            })
         } else {
-            let key = |addresses, l4_ports| FlowKeyV4 {
-                addresses,
+            FlowKey::V4(FlowKeyV4 {
+                addresses: connection.addresses(direction),
                 l4_ports,
                 protocol,
-            };
-            Keys::V4 {
-                client: key(connection.client_addresses, client_l4_ports),
-                server: key(connection.server_addresses, server_l4_ports),
-            }
+            })
         }
     }
 
@@ -266,52 +244,42 @@ impl Table {
         now: Tick,
         timeouts: &Timeouts,
     ) -> Result<EntryId, TableFull> {
-        let is_ipv6 = new.keys.is_ipv6();
+        let is_pair = new.keys.has_ipv6();
         let id = self
             .slab
-            .allocate(&mut self.links, is_ipv6)
+            .allocate(&mut self.links, is_pair)
             .ok_or(TableFull)?;
         let [client, server] = self.hashes(&new.keys);
-        let is_indexed = self
-            .index
-            .insert(client, Slot::new(id, Direction::Inbound))
-            .is_ok()
-            && {
-                let is_indexed = self
-                    .index
-                    .insert(server, Slot::new(id, Direction::Outbound))
-                    .is_ok();
-                if !is_indexed {
-                    self.index.remove(client, Slot::new(id, Direction::Inbound));
-                }
-                is_indexed
-            };
-        if !is_indexed {
-            self.slab.free(&mut self.links, id, is_ipv6);
+        let (inbound, outbound) = (
+            Slot::new(id, Direction::Inbound),
+            Slot::new(id, Direction::Outbound),
+        );
+        let mut indexed = self.index.insert(client, inbound);
+        if indexed.is_ok() {
+            indexed = self.index.insert(server, outbound);
+            if indexed.is_err() {
+                self.index.remove(client, inbound);
+            }
+        }
+        if indexed.is_err() {
+            self.slab.free(&mut self.links, id, is_pair);
             return Err(TableFull);
         }
-        let flags = if is_ipv6 {
-            new.flags.with(Flags::IPV6)
-        } else {
-            new.flags
-        };
         let mut connection = Connection::new(
             &new.keys,
             new.state,
-            flags,
+            new.flags,
             new.next_hops,
             new.destination.0,
         );
         connection.saw(Direction::Inbound, 0, now);
         self.slab.set_line(id.0, connection);
-        if let Keys::V6 { client, server } = &new.keys {
-            let addresses = Addresses {
-                cip: client.source,
-                vip: client.destination,
-                rip: server.source,
-                lip: server.destination,
-            };
-            self.slab.set_line(id.0 + 1, addresses);
+        if is_pair {
+            let pairs = new.keys.0.map(|key| match key {
+                FlowKey::V4(_) => [[0; 2]; 2],
+                FlowKey::V6(key) => [key.source, key.destination],
+            });
+            self.slab.set_line(id.0 + 1, Addresses { pairs });
         }
         self.timers
             .arm(&mut self.links, id.0, now.after(timeouts.ticks(new.state)));
@@ -332,19 +300,12 @@ impl Table {
         self.index
             .remove(server, Slot::new(id, Direction::Outbound));
         let connection = *self.slab.get(id);
-        self.slab.free(&mut self.links, id, connection.is_ipv6());
+        self.slab.free(&mut self.links, id, connection.is_pair());
         connection
     }
 
     fn hashes(&self, keys: &Keys) -> [u64; 2] {
-        match keys {
-            Keys::V4 { client, server } => {
-                [*client, *server].map(|key| self.seed.hash(&FlowKey::V4(key)))
-            }
-            Keys::V6 { client, server } => {
-                [*client, *server].map(|key| self.seed.hash(&FlowKey::V6(key)))
-            }
-        }
+        keys.0.map(|key| self.seed.hash(&key))
     }
 
     /// Puts a connection into another state; its timer is armed anew, for the new timeout may be the shorter one.
@@ -414,7 +375,7 @@ impl Table {
     pub(super) fn connection_at(&self, line: u32) -> Option<(EntryId, &Connection)> {
         let is_second = line % 2 == 1 && {
             let before = self.slab.get(EntryId(line - 1));
-            before.state().is_some() && before.is_ipv6()
+            before.state().is_some() && before.is_pair()
         };
         let connection = self.slab.get(EntryId(line));
         (!is_second && connection.state().is_some()).then_some((EntryId(line), connection))
@@ -444,7 +405,7 @@ impl Table {
     /// A connection as it is listed.
     fn view(&self, id: EntryId, now: Tick, timeouts: &Timeouts) -> Option<ConnectionView> {
         let connection = self.slab.get(id);
-        let (client, server) = self.keys(id).flow_keys();
+        let Keys([client, server]) = self.keys(id);
         Some(ConnectionView {
             protocol: connection.protocol(),
             client: client.source(),
@@ -461,6 +422,6 @@ impl Table {
 
     /// CIP and cport of a connection.
     pub(crate) fn client(&self, id: EntryId) -> Endpoint {
-        self.keys(id).flow_keys().0.source()
+        self.key(id, Direction::Inbound).source()
     }
 }

@@ -14,34 +14,39 @@ use crate::connection::{Connection, Direction, Flags};
 /// client acknowledges it may have made up.
 const WELL_PAST_BEGINNING: u64 = 1 << 30;
 
-/// Whether the option goes with an inbound segment, whose TCP header is `header`.
+/// Whether the option goes with an inbound segment of a connection that has it.
 #[inline]
 pub(super) fn is_due(
-    connection: &mut Connection,
+    connection: &Connection,
     flags: TcpFlags,
-    header: &[u8; tcp::HEADER_BYTES],
+    frame: &[u8],
+    headers: &Headers,
 ) -> bool {
-    if !connection.flags.has(Flags::TOA) {
-        return false;
-    }
     if flags.has(TcpFlags::SYN) || connection.flags.has(Flags::TOA_ALWAYS) {
         return true;
     }
     if connection.flags.has(Flags::TOA_DONE) {
         return false;
     }
-    if connection.bytes(Direction::Outbound) > WELL_PAST_BEGINNING {
-        connection.flags = connection.flags.with(Flags::TOA_DONE);
-        return false;
-    }
-    let Some(initial) = connection
-        .server_initial_sequence()
-        .filter(|_| flags.has(TcpFlags::ACK))
-    else {
+    let header = frame
+        .get(usize::from(headers.l4)..)
+        .and_then(|rest| rest.first_chunk());
+    let (Some(initial), Some(header), true) = (
+        connection.server_initial_sequence(),
+        header,
+        flags.has(TcpFlags::ACK),
+    ) else {
         return true;
     };
     let beyond_syn = tcp::acknowledgement(header).wrapping_sub(initial.wrapping_add(1));
     beyond_syn == 0 || beyond_syn >= 1 << 31
+}
+
+/// Whether the real server has sent so much that the option is over for good.
+#[inline]
+pub(super) fn is_past(connection: &Connection) -> bool {
+    connection.bytes(Direction::Outbound) > WELL_PAST_BEGINNING
+        && !connection.flags.has(Flags::TOA_DONE)
 }
 
 /// Bytes by which the option lets a segment grow; 0 where its other options leave no room for it.

@@ -8,7 +8,7 @@ use weir_wire::toa::{self, Toa};
 use weir_wire::{Content, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp};
 
 use super::{client_address, sequence};
-use crate::connection::{Direction, EntryId, Flags, Found};
+use crate::connection::{Connection, Direction, EntryId, Flags, Found, Table};
 use crate::ledger::Ledger;
 use crate::{NextHop, PuntReason, Snapshot, Tick, Verdict};
 
@@ -22,9 +22,13 @@ pub(super) fn apply(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Verdict, Verdict> {
-    let hop_id = ledger.table.get(found.id).next_hop(found.direction);
-    let hop = snapshot.next_hops.get(hop_id);
-    let is_toa_due = is_toa_due(packet, headers, found, ledger);
+    let Found { id, direction } = found;
+    let connection = ledger.table.get(id);
+    let hop = snapshot.next_hops.get(connection.next_hop(direction));
+    let is_toa_due = headers.content == Content::Tcp
+        && direction == Direction::Inbound
+        && connection.flags.has(Flags::TOA)
+        && client_address::is_due(connection, headers.tcp_flags, packet.frame(), headers);
     let growth = if is_toa_due {
         client_address::growth(headers)
     } else {
@@ -32,67 +36,81 @@ pub(super) fn apply(
     };
     // (1) Whatever refuses the packet does so before its first byte changes.
     let mtu = hop.mtu.saturating_sub(growth);
-    if headers.ip_bytes() > mtu {
-        return Err(if hop.is_resolved() {
-            super::refuse_size(headers, mtu)
-        } else {
-            Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id))
-        });
-    }
-    if headers.ttl <= 1 {
-        return Err(Verdict::Punt(PuntReason::TtlExceeded));
+    if headers.ip_bytes() > mtu || headers.ttl <= 1 {
+        return Err(refuse(headers, connection, direction, &hop, mtu));
     }
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
-    let with_toa;
-    let mut headers = headers;
     if headers.content == Content::Tcp {
         ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
-        let header = &mut packet.frame_mut()[usize::from(headers.l4)..]
-            [..usize::from(headers.l4_header_bytes)];
-        match found.direction {
-            Direction::Inbound => {
-                edit_inbound(header, headers, found.id, ledger, snapshot, is_toa_due);
+        let connection = ledger.table.get_mut(id);
+        let is_edited = match direction {
+            Direction::Inbound => is_edited_inbound(connection, headers, is_toa_due),
+            Direction::Outbound => is_edited_outbound(connection, headers.tcp_flags),
+        };
+        if is_edited {
+            let header = &mut packet.frame_mut()[usize::from(headers.l4)..]
+                [..usize::from(headers.l4_header_bytes)];
+            let toa_kind = snapshot.settings.toa_kind;
+            match direction {
+                Direction::Inbound => {
+                    edit_inbound(header, headers, connection, is_toa_due, toa_kind);
+                }
+                Direction::Outbound => edit_outbound(header, headers, connection),
             }
-            Direction::Outbound => edit_outbound(header, headers, found.id, ledger),
         }
         if is_toa_due {
-            with_toa = insert_toa(packet, headers, found.id, ledger, snapshot);
-            headers = &with_toa;
+            insert_toa(packet, headers, id, ledger, snapshot);
         }
     }
-    // (3) Both ends are rewritten.
-    rewrite(packet.frame_mut(), headers, found, ledger, &hop);
+    // (3) Both ends are rewritten. That the packet may have grown moves none of its headers.
+    rewrite(packet.frame_mut(), headers, found, &ledger.table, &hop);
     Ok(Verdict::Transmit(hop.port))
 }
 
-/// Inserts TOA, or counts that there was no room for it; returns the headers as they are then.
-#[inline]
+/// Why a packet goes no further: `mtu` bytes of it would have gone through.
+#[cold]
+fn refuse(
+    headers: &Headers,
+    connection: &Connection,
+    direction: Direction,
+    hop: &NextHop,
+    mtu: u16,
+) -> Verdict {
+    if !hop.is_resolved() {
+        Verdict::Punt(PuntReason::NeighbourUnresolved(
+            connection.next_hop(direction),
+        ))
+    } else if headers.ip_bytes() > mtu {
+        super::refuse_size(headers, mtu)
+    } else {
+        Verdict::Punt(PuntReason::TtlExceeded)
+    }
+}
+
+/// Inserts TOA, or counts that there was no room for it.
 fn insert_toa(
     packet: &mut Packet<'_>,
     headers: &Headers,
     id: EntryId,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
-) -> Headers {
-    let mut headers = *headers;
+) {
     let client = ledger.table.client(id);
-    match toa::insert(packet, &mut headers, snapshot.settings.toa_kind, client) {
+    match toa::insert(packet, headers, snapshot.settings.toa_kind, client) {
         Toa::Inserted(_) | Toa::Overwritten => {}
         Toa::NoSpace => ledger.n_toa_omitted += 1,
     }
-    headers
 }
 
-/// Whether TOA goes with the packet.
+/// Whether there is anything to do to a client's TCP header apart from its L4 ports.
 #[inline]
-fn is_toa_due(packet: &Packet<'_>, headers: &Headers, found: Found, ledger: &mut Ledger) -> bool {
-    if headers.content != Content::Tcp || found.direction == Direction::Outbound {
-        return false;
-    }
-    let connection = ledger.table.get_mut(found.id);
-    let header = packet.frame()[usize::from(headers.l4)..].first_chunk();
-    header.is_some_and(|header| client_address::is_due(connection, headers.tcp_flags, header))
+fn is_edited_inbound(connection: &Connection, headers: &Headers, is_toa_due: bool) -> bool {
+    // Where ours goes in, it takes the place of a forged one.
+    let may_forge = connection.flags.has(Flags::TOA)
+        && !is_toa_due
+        && usize::from(headers.l4_header_bytes) > tcp::HEADER_BYTES;
+    may_forge || headers.tcp_flags.has(tcp::Flags::FIN) || connection.flags.has(Flags::SHIFTED)
 }
 
 /// What is done to a client's TCP header apart from its L4 ports.
@@ -100,12 +118,10 @@ fn is_toa_due(packet: &Packet<'_>, headers: &Headers, found: Found, ledger: &mut
 fn edit_inbound(
     header: &mut [u8],
     headers: &Headers,
-    id: EntryId,
-    ledger: &mut Ledger,
-    snapshot: &Snapshot,
+    connection: &mut Connection,
     is_toa_due: bool,
+    toa_kind: u8,
 ) {
-    let connection = ledger.table.get_mut(id);
     if headers.tcp_flags.has(tcp::Flags::FIN) {
         let n_data_bytes = headers.end - headers.l4 - u16::from(headers.l4_header_bytes);
         if let Some(fixed) = header.first_chunk() {
@@ -117,16 +133,23 @@ fn edit_inbound(
     if connection.flags.has(Flags::SHIFTED) {
         sequence::shift_inbound(connection, headers.tcp_flags, header);
     }
-    // Where ours goes in, it takes the place of a forged one.
-    if connection.flags.has(Flags::TOA) && !is_toa_due && header.len() > tcp::HEADER_BYTES {
-        tcp::blank_option(header, snapshot.settings.toa_kind);
+    if connection.flags.has(Flags::TOA) && !is_toa_due {
+        tcp::blank_option(header, toa_kind);
     }
 }
 
-/// What is done to a real server's TCP header apart from its L4 ports.
+/// Whether there is anything to do to a real server's TCP header apart from its L4 ports, or to be learned from it.
 #[inline]
-fn edit_outbound(header: &mut [u8], headers: &Headers, id: EntryId, ledger: &mut Ledger) {
-    let connection = ledger.table.get_mut(id);
+fn is_edited_outbound(connection: &Connection, flags: tcp::Flags) -> bool {
+    flags.has(tcp::Flags::SYN)
+        || !connection.flags.has(Flags::SERVER_SPOKE)
+        || connection.flags.has(Flags::SHIFTED)
+        || client_address::is_past(connection)
+}
+
+/// What is done to a real server's TCP header apart from its L4 ports, and what is learned from it.
+#[cold]
+fn edit_outbound(header: &mut [u8], headers: &Headers, connection: &mut Connection) {
     if headers.tcp_flags.has(tcp::Flags::SYN) {
         if let Some(fixed) = header.first_chunk() {
             connection.set_server_initial_sequence(tcp::sequence(fixed));
@@ -139,6 +162,9 @@ fn edit_outbound(header: &mut [u8], headers: &Headers, id: EntryId, ledger: &mut
     if has_data || headers.tcp_flags.has(tcp::Flags::FIN) {
         connection.flags = connection.flags.with(Flags::SERVER_SPOKE);
     }
+    if client_address::is_past(connection) {
+        connection.flags = connection.flags.with(Flags::TOA_DONE);
+    }
     if connection.flags.has(Flags::SHIFTED) {
         sequence::shift_outbound(connection, header);
     }
@@ -146,46 +172,34 @@ fn edit_outbound(header: &mut [u8], headers: &Headers, id: EntryId, ledger: &mut
 
 /// Writes both ends, the TTL, the checksums and the Ethernet header.
 #[inline]
-fn rewrite(frame: &mut [u8], headers: &Headers, found: Found, ledger: &Ledger, hop: &NextHop) {
+fn rewrite(frame: &mut [u8], headers: &Headers, found: Found, table: &Table, hop: &NextHop) {
     let Found { id, direction } = found;
-    let connection = ledger.table.get(id);
+    let connection = table.get(id);
     ethernet::rewrite(frame, &hop.ethernet);
-    let Some((ip_header, rest)) = frame.split_at_mut_checked(usize::from(headers.l4)) else {
+    let Some((before_l4, l4)) = frame.split_at_mut_checked(usize::from(headers.l4)) else {
         return;
     };
-    let ip_header = &mut ip_header[usize::from(headers.l3)..];
+    let Some(ip_header) = before_l4.get_mut(usize::from(headers.l3)..) else {
+        return;
+    };
     // What one direction is rewritten to is the other pair turned round.
+    let other = direction.turned();
     if headers.is_ipv6() {
-        let addresses = ledger.table.addresses(id);
-        let (source, destination) = match direction {
-            Direction::Inbound => (addresses.lip, addresses.rip),
-            Direction::Outbound => (addresses.vip, addresses.cip),
-        };
+        let [source, destination] = table.addresses(id).pairs[other as usize];
         if let Some(ip_header) = ip_header.first_chunk_mut() {
-            ipv6::rewrite(ip_header, source, destination);
+            ipv6::rewrite(ip_header, destination, source);
         }
     } else if let Some(ip_header) = ip_header.first_chunk_mut() {
-        let addresses = match direction {
-            Direction::Inbound => connection.server_addresses,
-            Direction::Outbound => connection.client_addresses,
-        };
-        ipv4::rewrite(
-            ip_header,
-            addresses.rotate_left(32),
-            connection.ip_delta(direction),
-        );
+        let addresses = connection.addresses(other).rotate_left(32);
+        ipv4::rewrite(ip_header, addresses, connection.ip_delta(direction));
     }
-    let l4_ports = match direction {
-        Direction::Inbound => connection.server_l4_ports,
-        Direction::Outbound => connection.client_l4_ports,
-    };
-    let l4_ports = l4_ports.rotate_left(16).to_ne_bytes();
+    let l4_ports = connection.l4_ports(other).rotate_left(16).to_ne_bytes();
     let delta = connection.l4_delta(direction);
     if headers.content == Content::Tcp {
-        if let Some(header) = rest.first_chunk_mut() {
+        if let Some(header) = l4.first_chunk_mut() {
             tcp::rewrite(header, l4_ports, delta);
         }
-    } else if let Some(header) = rest.first_chunk_mut() {
+    } else if let Some(header) = l4.first_chunk_mut() {
         udp::rewrite(header, l4_ports, delta);
     }
 }

@@ -33,12 +33,8 @@ pub(super) fn apply(
     if headers.ttl <= 1 {
         return Err(Verdict::Drop(DropReason::TtlExceeded));
     }
-    let (client, server) = ledger.table.keys(found.id).flow_keys();
     // The quoted packet becomes the one that the error's receiver sent: its own pair, in the other direction.
-    let quoted = match found.direction {
-        Direction::Inbound => server,
-        Direction::Outbound => client,
-    };
+    let quoted = ledger.table.key(found.id, found.direction.turned());
     let frame = packet.frame_mut();
     let (l3, l4, end) = (
         usize::from(headers.l3),
