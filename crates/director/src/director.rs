@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use weir_memory::{MapError, Pages};
-use weir_wire::ethernet::Mac;
-use weir_wire::{Content, Headers, Packet, ParseError, ethernet};
+use weir_wire::ethernet::{self, Mac};
+use weir_wire::{Content, Headers, Packet, ParseError};
 
 use crate::connection::{Candidate, ConnectionView, Found, TableUsage};
 use crate::ledger::Ledger;
-use crate::open::{self, Opener};
+use crate::open::{self, Newcomer};
 use crate::totals::{DestinationTotals, Load};
 use crate::{DestinationId, DropReason, PortId, Seed, Snapshot, Tick, Verdict, WorkerId, forward};
 
@@ -49,13 +49,16 @@ pub struct Sizes {
 /// What the first two passes found out about a packet.
 #[derive(Clone, Copy)]
 struct Lookup {
-    parsed: Result<Headers, ParseError>,
+    /// Valid if `parsed` says so.
+    headers: Headers,
+    parsed: Result<(), ParseError>,
     hash: u64,
     candidate: Candidate,
 }
 
 impl Lookup {
     const NONE: Self = Self {
+        headers: Headers::NONE,
         parsed: Err(ParseError::EthernetTruncated),
         hash: 0,
         candidate: Candidate::NONE,
@@ -117,37 +120,38 @@ impl Director {
         let lookups = &mut lookups[..packets.len().min(BURST)];
         // (1) Parse, hash, ask for the bucket.
         for (packet, lookup) in packets.iter().zip(lookups.iter_mut()) {
-            lookup.parsed = Headers::parse(packet.frame());
-            if let Ok(headers) = &lookup.parsed {
-                lookup.hash = ledger.table.hash(&headers.key);
+            lookup.parsed = lookup.headers.parse_into(packet.frame());
+            if lookup.parsed.is_ok() {
+                lookup.hash = ledger.table.hash(&lookup.headers.key);
                 ledger.table.prefetch(lookup.hash);
             }
         }
         // (2) Match tags, ask for the connection.
         for lookup in lookups.iter_mut() {
-            lookup.candidate = match &lookup.parsed {
-                Ok(headers) => ledger.table.guess(lookup.hash, headers.is_ipv6()),
+            lookup.candidate = match lookup.parsed {
+                Ok(()) => ledger.table.guess(lookup.hash, lookup.headers.is_ipv6()),
                 Err(_) => Candidate::NONE,
             };
         }
         // (3) Decide and rewrite.
         for ((packet, lookup), verdict) in packets.iter_mut().zip(lookups.iter()).zip(verdicts) {
-            *verdict = match &lookup.parsed {
-                Ok(headers) => {
-                    let opener = Opener {
-                        frame: packet.frame(),
-                        headers,
-                        arrival,
-                        over: None,
-                        me: *me,
-                    };
-                    let found = find_or_open(opener, lookup, ledger, snapshot, now);
-                    match found {
-                        Ok(found) => forward::apply(packet, headers, found, ledger, snapshot, now),
-                        Err(verdict) => verdict,
+            *verdict = match lookup.parsed {
+                Err(error) => Verdict::Drop(error.into()),
+                Ok(()) => match find(packet, lookup, arrival, ledger) {
+                    Some(found) if !open::begins_anew(&lookup.headers, found, ledger) => {
+                        forward::apply(packet, &lookup.headers, found, ledger, snapshot, now)
                     }
-                }
-                Err(error) => Verdict::Drop((*error).into()),
+                    over => {
+                        let over = over.map(|found| found.id);
+                        let newcomer = Newcomer {
+                            headers: &lookup.headers,
+                            arrival,
+                            over,
+                            me: *me,
+                        };
+                        open_and_forward(packet, &newcomer, ledger, snapshot, now)
+                    }
+                },
             };
         }
     }
@@ -198,44 +202,51 @@ impl Director {
     }
 }
 
-/// Finds the packet's connection, or opens one.
+/// The packet's connection, if it is to us and of one.
 #[inline]
-fn find_or_open(
-    mut opener: Opener<'_>,
-    lookup: &Lookup,
+fn find(packet: &Packet<'_>, lookup: &Lookup, arrival: Arrival, ledger: &Ledger) -> Option<Found> {
+    let Lookup {
+        headers,
+        hash,
+        candidate,
+        ..
+    } = lookup;
+    let is_of_a_flow = match headers.content {
+        Content::Tcp | Content::Udp | Content::IcmpError => true,
+        Content::Icmp | Content::Arp => false,
+    };
+    if !is_of_a_flow || !is_to_us(packet.frame(), arrival) {
+        return None;
+    }
+    ledger.table.confirm(*candidate, &headers.key, *hash)
+}
+
+/// The way of a packet that goes on with no connection: it opens one and is forwarded, or is refused.
+#[cold]
+fn open_and_forward(
+    packet: &mut Packet<'_>,
+    newcomer: &Newcomer<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
-) -> Result<Found, Verdict> {
-    let headers = opener.headers;
-    check_addressed_to_us(opener.frame, headers, opener.arrival)?;
-    if !matches!(headers.content, Content::Icmp | Content::Arp)
-        && let Some(found) = ledger
-            .table
-            .confirm(lookup.candidate, &headers.key, lookup.hash)
-    {
-        if !open::begins_anew(headers, found, ledger) {
-            return Ok(found);
-        }
-        opener.over = Some(found.id);
+) -> Verdict {
+    let headers = newcomer.headers;
+    let is_for_a_group = matches!(headers.content, Content::Icmp | Content::Arp)
+        && ethernet::destination(packet.frame()).is_some_and(Mac::is_group);
+    if !is_for_a_group && !is_to_us(packet.frame(), newcomer.arrival) {
+        return Verdict::Drop(DropReason::MacNotOurs);
     }
-    open::open(&opener, ledger, snapshot, now)
+    match open::open(packet.frame(), newcomer, ledger, snapshot, now) {
+        Ok(found) => forward::apply(packet, headers, found, ledger, snapshot, now),
+        Err(verdict) => verdict,
+    }
 }
 
-/// A frame to another MAC address was flooded by a switch; one to a group concerns us only if it is one of those that
-/// are sent to groups.
+/// Whether a frame was sent to the port it came in by; one to another MAC address was flooded by a switch.
 #[inline]
-fn check_addressed_to_us(frame: &[u8], headers: &Headers, arrival: Arrival) -> Result<(), Verdict> {
-    let Arrival::Wire { mac, .. } = arrival else {
-        return Ok(());
-    };
-    let is_to_us = ethernet::destination(frame).is_some_and(|destination| {
-        destination == mac
-            || destination.is_group() && matches!(headers.content, Content::Icmp | Content::Arp)
-    });
-    if is_to_us {
-        Ok(())
-    } else {
-        Err(Verdict::Drop(DropReason::MacNotOurs))
+fn is_to_us(frame: &[u8], arrival: Arrival) -> bool {
+    match arrival {
+        Arrival::Wire { mac, .. } => ethernet::destination(frame) == Some(mac),
+        Arrival::HandedOver => true,
     }
 }

@@ -37,7 +37,7 @@ impl NextHop {
     }
 
     /// A neighbour whose MAC address is not known.
-    pub fn unresolved(port: PortId) -> Self {
+    pub const fn unresolved(port: PortId) -> Self {
         Self {
             ethernet: [0; 12],
             mtu: 0,
@@ -75,11 +75,9 @@ impl NextHops {
 
     /// The row of a number; an unresolved one for a number never given out.
     #[inline]
-    pub fn get(&self, id: NextHopId) -> NextHop {
-        self.rows
-            .get(usize::from(id.0))
-            .copied()
-            .unwrap_or(NextHop::unresolved(PortId(0)))
+    pub fn get(&self, id: NextHopId) -> &NextHop {
+        const NONE: NextHop = NextHop::unresolved(PortId(0));
+        self.rows.get(usize::from(id.0)).unwrap_or(&NONE)
     }
 
     /// The number of a neighbour on a port, if it has one.

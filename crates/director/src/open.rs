@@ -19,10 +19,9 @@ use crate::service::{ClientAddress, Method, Service, ServiceKey};
 use crate::steering::Reply;
 use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
 
-/// A packet that may open a connection, and how it came here.
+/// A packet that goes on with no connection, and how it came here.
 #[derive(Clone, Copy)]
-pub(crate) struct Opener<'a> {
-    pub(crate) frame: &'a [u8],
+pub(crate) struct Newcomer<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) arrival: Arrival,
     /// The connection of the same client that is over, in whose place it begins a new one.
@@ -34,18 +33,18 @@ pub(crate) struct Opener<'a> {
 /// Deals with a packet that belongs to no living connection of this worker. `Ok`: the connection it has just opened.
 #[cold]
 pub(crate) fn open(
-    opener: &Opener<'_>,
+    frame: &[u8],
+    newcomer: &Newcomer<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Found, Verdict> {
-    let Opener {
-        frame,
+    let Newcomer {
         headers,
         arrival,
         over,
         me,
-    } = *opener;
+    } = *newcomer;
     // (1)
     match headers.content {
         Content::Arp => return Err(Verdict::Punt(PuntReason::Arp)),
@@ -72,7 +71,7 @@ pub(crate) fn open(
     if headers.content == Content::Tcp && !headers.tcp_flags.is_opening() {
         return Err(Verdict::Punt(PuntReason::NoConnection));
     }
-    let id = open_for(service, opener, ledger, snapshot, now)?;
+    let id = open_for(service, frame, newcomer, ledger, snapshot, now)?;
     Ok(Found {
         id,
         direction: Direction::Inbound,
@@ -127,18 +126,15 @@ fn find_service<'a>(
 /// (4) to (6): everything is found before anything is changed that could not stay.
 fn open_for(
     service: &Service,
-    opener: &Opener<'_>,
+    frame: &[u8],
+    newcomer: &Newcomer<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<EntryId, Verdict> {
-    let Opener {
-        frame,
-        headers,
-        over,
-        me,
-        ..
-    } = *opener;
+    let Newcomer {
+        headers, over, me, ..
+    } = *newcomer;
     // Its packet would go no further, so it needs no connection.
     if headers.ttl <= 1 {
         return Err(Verdict::Punt(PuntReason::TtlExceeded));

@@ -83,25 +83,53 @@ pub struct Headers {
 const _: () = assert!(size_of::<Headers>() <= 64, "at most one cache line");
 
 impl Headers {
+    /// What no frame has: where [`Self::parse_into`] may write.
+    pub const NONE: Self = Self {
+        key: FlowKey::V4(FlowKeyV4 {
+            addresses: 0,
+            l4_ports: 0,
+            protocol: Protocol::Udp,
+        }),
+        l3: 0,
+        l4: 0,
+        end: 0,
+        l4_header_bytes: 0,
+        ttl: 0,
+        content: Content::Arp,
+        tcp_flags: tcp::Flags(0),
+        quoted_l4: 0,
+    };
+
     /// Parses a frame from its Ethernet header. No checksum is verified.
-    ///
-    /// Whoever keeps results keeps them as they are: copying the headers out of the `Result` into another slot waits
-    /// for the small stores that made them and costs half a parse more.
     #[inline]
     pub fn parse(frame: &[u8]) -> Result<Self, ParseError> {
-        match Self::parse_plain(frame) {
-            Some(headers) => Ok(headers),
-            None => Self::parse_any(frame),
+        let mut headers = Self::NONE;
+        headers.parse_into(frame)?;
+        Ok(headers)
+    }
+
+    /// As [`Self::parse`], in place; after an error what is there means nothing.
+    ///
+    /// For whoever keeps many: returned by value, headers are copied, and a copy waits for the small stores that
+    /// made them, which costs half a parse more.
+    #[inline]
+    pub fn parse_into(&mut self, frame: &[u8]) -> Result<(), ParseError> {
+        if self.parse_plain(frame) {
+            return Ok(());
         }
+        *self = Self::parse_any(frame)?;
+        Ok(())
     }
 
     /// The common case: TCP or UDP in IPv4 without options, untagged and whole. Every offset is a constant, so that
-    /// one look at the frame's length is enough. What it does not take, [`Self::parse_any`] decides about.
+    /// one look at the frame's length is enough. `false`: [`Self::parse_any`] has to decide.
     #[inline]
-    fn parse_plain(frame: &[u8]) -> Option<Self> {
+    fn parse_plain(&mut self, frame: &[u8]) -> bool {
         const L3: usize = ethernet::HEADER_BYTES;
         const L4: usize = L3 + ipv4::HEADER_BYTES;
-        let start: &[u8; L4 + udp::HEADER_BYTES] = frame.first_chunk()?;
+        let Some(start) = frame.first_chunk::<{ L4 + udp::HEADER_BYTES }>() else {
+            return false;
+        };
         let word = |at: usize| u16::from_be_bytes([start[at], start[at + 1]]);
         let end = L3 + usize::from(word(L3 + 2));
         // Version 4 and five words of header; neither More Fragments nor an offset.
@@ -110,58 +138,58 @@ impl Headers {
             && word(L3 + 6) & ipv4::FRAGMENT == 0
             && end <= frame.len().min(usize::from(u16::MAX));
         if !is_plain {
-            return None;
+            return false;
         }
         let (content, protocol, l4_header_bytes, tcp_flags) = match start[L3 + 9] {
             6 => {
-                let fixed: &[u8; L4 + tcp::HEADER_BYTES] = frame.first_chunk()?;
-                let header_bytes = fixed[L4 + 12] >> 4 << 2;
+                let Some(start) = frame.first_chunk::<{ L4 + tcp::HEADER_BYTES }>() else {
+                    return false;
+                };
+                let header_bytes = start[L4 + 12] >> 4 << 2;
                 let is_whole = usize::from(header_bytes) >= tcp::HEADER_BYTES
                     && L4 + usize::from(header_bytes) <= end;
                 if !is_whole {
-                    return None;
+                    return false;
                 }
-                (
-                    Content::Tcp,
-                    Protocol::Tcp,
-                    header_bytes,
-                    tcp::Flags(fixed[L4 + 13]),
-                )
+                let flags = tcp::Flags(start[L4 + 13]);
+                (Content::Tcp, Protocol::Tcp, header_bytes, flags)
             }
             17 => {
                 let len_bytes = usize::from(word(L4 + 4));
                 if len_bytes < udp::HEADER_BYTES || L4 + len_bytes > end {
-                    return None;
+                    return false;
                 }
+                let header_bytes = udp::HEADER_BYTES as u8;
                 (
                     Content::Udp,
                     Protocol::Udp,
-                    udp::HEADER_BYTES as u8,
+                    header_bytes,
                     tcp::Flags::default(),
                 )
             }
-            _ => return None,
+            _ => return false,
         };
-        let addresses: &[u8; 8] = start[L3 + 12..].first_chunk()?;
-        let l4_ports: &[u8; 4] = start[L4..].first_chunk()?;
-        Some(Self {
-            key: FlowKey::V4(FlowKeyV4 {
-                addresses: u64::from_ne_bytes(*addresses),
-                l4_ports: u32::from_ne_bytes(*l4_ports),
-                protocol,
-            }),
-            l3: L3 as u16,
-            l4: L4 as u16,
-            end: end as u16,
-            l4_header_bytes,
-            ttl: start[L3 + 8],
-            content,
-            tcp_flags,
-            quoted_l4: 0,
-        })
+        let ([.., s0, s1, s2, s3, d0, d1, d2, d3], l4) = start.split_at(L4) else {
+            return false;
+        };
+        self.key = FlowKey::V4(FlowKeyV4 {
+            addresses: u64::from_ne_bytes([*s0, *s1, *s2, *s3, *d0, *d1, *d2, *d3]),
+            l4_ports: u32::from_ne_bytes([l4[0], l4[1], l4[2], l4[3]]),
+            protocol,
+        });
+        self.l3 = L3 as u16;
+        self.l4 = L4 as u16;
+        self.end = end as u16;
+        self.l4_header_bytes = l4_header_bytes;
+        self.ttl = start[L3 + 8];
+        self.content = content;
+        self.tcp_flags = tcp_flags;
+        self.quoted_l4 = 0;
+        true
     }
 
     /// Any frame, step by step.
+    #[inline(never)]
     fn parse_any(frame: &[u8]) -> Result<Self, ParseError> {
         // Offsets are kept in 16 bits: what lies behind is as good as not there.
         let frame = &frame[..frame.len().min(usize::from(u16::MAX))];
@@ -412,7 +440,8 @@ mod tests {
     fn the_short_way_learns_what_the_long_one_learns() {
         let mut n_plain = 0;
         let mut agree = |frame: &[u8]| {
-            if let Some(headers) = Headers::parse_plain(frame) {
+            let mut headers = Headers::NONE;
+            if headers.parse_plain(frame) {
                 n_plain += 1;
                 let other = Headers::parse_any(frame);
                 assert_eq!(
@@ -424,7 +453,7 @@ mod tests {
         };
         for protocol in [6, 17] {
             let whole = frame(protocol);
-            assert!(Headers::parse_plain(&whole).is_some());
+            assert!({ Headers::NONE }.parse_plain(&whole));
             for len in 0..whole.len() {
                 agree(&whole[..len]);
             }

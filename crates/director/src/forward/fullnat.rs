@@ -37,7 +37,7 @@ pub(super) fn apply(
     // (1) Whatever refuses the packet does so before its first byte changes.
     let mtu = hop.mtu.saturating_sub(growth);
     if headers.ip_bytes() > mtu || headers.ttl <= 1 {
-        return Err(refuse(headers, connection, direction, &hop, mtu));
+        return Err(refuse(headers, connection, direction, hop, mtu));
     }
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
@@ -64,7 +64,7 @@ pub(super) fn apply(
         }
     }
     // (3) Both ends are rewritten. That the packet may have grown moves none of its headers.
-    rewrite(packet.frame_mut(), headers, found, &ledger.table, &hop);
+    rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
     Ok(Verdict::Transmit(hop.port))
 }
 
