@@ -52,6 +52,8 @@ struct Lookup {
     /// Valid if `parsed` says so.
     headers: Headers,
     parsed: Result<(), ParseError>,
+    /// Whether its frame was sent to the port.
+    is_to_us: bool,
     hash: u64,
     candidate: Candidate,
 }
@@ -60,6 +62,7 @@ impl Lookup {
     const NONE: Self = Self {
         headers: Headers::NONE,
         parsed: Err(ParseError::EthernetTruncated),
+        is_to_us: false,
         hash: 0,
         candidate: Candidate::NONE,
     };
@@ -120,7 +123,9 @@ impl Director {
         let lookups = &mut lookups[..packets.len().min(BURST)];
         // (1) Parse, hash, ask for the bucket.
         for (packet, lookup) in packets.iter().zip(lookups.iter_mut()) {
-            lookup.parsed = lookup.headers.parse_into(packet.frame());
+            let frame = packet.frame();
+            lookup.parsed = lookup.headers.parse_into(frame);
+            lookup.is_to_us = is_to_us(frame, arrival);
             if lookup.parsed.is_ok() {
                 lookup.hash = ledger.table.hash(&lookup.headers.key);
                 ledger.table.prefetch(lookup.hash);
@@ -128,30 +133,29 @@ impl Director {
         }
         // (2) Match tags, ask for the connection.
         for lookup in lookups.iter_mut() {
-            lookup.candidate = match lookup.parsed {
-                Ok(()) => ledger.table.guess(lookup.hash, lookup.headers.is_ipv6()),
-                Err(_) => Candidate::NONE,
+            lookup.candidate = if lookup.parsed.is_ok() {
+                ledger.table.guess(lookup.hash, lookup.headers.is_ipv6())
+            } else {
+                Candidate::NONE
             };
         }
         // (3) Decide and rewrite.
         for ((packet, lookup), verdict) in packets.iter_mut().zip(lookups.iter()).zip(verdicts) {
-            *verdict = match lookup.parsed {
-                Err(error) => Verdict::Drop(error.into()),
-                Ok(()) => match find(packet, lookup, arrival, ledger) {
-                    Some(found) if !open::begins_anew(&lookup.headers, found, ledger) => {
-                        forward::apply(packet, &lookup.headers, found, ledger, snapshot, now)
-                    }
-                    over => {
-                        let over = over.map(|found| found.id);
-                        let newcomer = Newcomer {
-                            headers: &lookup.headers,
-                            arrival,
-                            over,
-                            me: *me,
-                        };
-                        open_and_forward(packet, &newcomer, ledger, snapshot, now)
-                    }
-                },
+            let found = match find(lookup, ledger) {
+                Some(found) if !open::begins_anew(&lookup.headers, found, ledger) => Ok(found),
+                over => {
+                    let newcomer = Newcomer {
+                        headers: &lookup.headers,
+                        arrival,
+                        over: over.map(|found| found.id),
+                        me: *me,
+                    };
+                    open(packet.frame(), lookup, &newcomer, ledger, snapshot, now)
+                }
+            };
+            *verdict = match found {
+                Ok(found) => forward::apply(packet, &lookup.headers, found, ledger, snapshot, now),
+                Err(verdict) => verdict,
             };
         }
     }
@@ -202,44 +206,38 @@ impl Director {
     }
 }
 
-/// The packet's connection, if it is to us and of one.
+/// The packet's connection, if the packet is to us and of one.
 #[inline]
-fn find(packet: &Packet<'_>, lookup: &Lookup, arrival: Arrival, ledger: &Ledger) -> Option<Found> {
-    let Lookup {
-        headers,
-        hash,
-        candidate,
-        ..
-    } = lookup;
-    let is_of_a_flow = match headers.content {
+fn find(lookup: &Lookup, ledger: &Ledger) -> Option<Found> {
+    let is_of_a_flow = match lookup.headers.content {
         Content::Tcp | Content::Udp | Content::IcmpError => true,
         Content::Icmp | Content::Arp => false,
     };
-    if !is_of_a_flow || !is_to_us(packet.frame(), arrival) {
+    if !lookup.is_to_us || !is_of_a_flow || lookup.parsed.is_err() {
         return None;
     }
-    ledger.table.confirm(*candidate, &headers.key, *hash)
+    ledger
+        .table
+        .confirm(lookup.candidate, &lookup.headers.key, lookup.hash)
 }
 
-/// The way of a packet that goes on with no connection: it opens one and is forwarded, or is refused.
+/// Opens a connection for a packet that goes on with none, or says what becomes of it.
 #[cold]
-fn open_and_forward(
-    packet: &mut Packet<'_>,
+fn open(
+    frame: &[u8],
+    lookup: &Lookup,
     newcomer: &Newcomer<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
-) -> Verdict {
-    let headers = newcomer.headers;
-    let is_for_a_group = matches!(headers.content, Content::Icmp | Content::Arp)
-        && ethernet::destination(packet.frame()).is_some_and(Mac::is_group);
-    if !is_for_a_group && !is_to_us(packet.frame(), newcomer.arrival) {
-        return Verdict::Drop(DropReason::MacNotOurs);
+) -> Result<Found, Verdict> {
+    lookup.parsed.map_err(|error| Verdict::Drop(error.into()))?;
+    let is_for_a_group = matches!(lookup.headers.content, Content::Icmp | Content::Arp)
+        && ethernet::destination(frame).is_some_and(Mac::is_group);
+    if !lookup.is_to_us && !is_for_a_group {
+        return Err(Verdict::Drop(DropReason::MacNotOurs));
     }
-    match open::open(packet.frame(), newcomer, ledger, snapshot, now) {
-        Ok(found) => forward::apply(packet, headers, found, ledger, snapshot, now),
-        Err(verdict) => verdict,
-    }
+    open::open(frame, newcomer, ledger, snapshot, now)
 }
 
 /// Whether a frame was sent to the port it came in by; one to another MAC address was flooded by a switch.

@@ -232,8 +232,7 @@ fn initial_sequence(frame: &[u8], headers: &Headers) -> Option<u32> {
 /// Whether a packet of a connection that is over begins a new one in its place (`conn_reuse_mode` 1 of IPVS).
 #[inline]
 pub(crate) fn begins_anew(headers: &Headers, found: Found, ledger: &Ledger) -> bool {
-    headers.content == Content::Tcp
-        && headers.tcp_flags.is_opening()
+    headers.tcp_flags.is_opening()
         && found.direction == Direction::Inbound
         && ledger
             .table

@@ -76,6 +76,10 @@ pub struct Headers {
     pub content: Content,
     /// Flags of a TCP segment, else none.
     pub tcp_flags: tcp::Flags,
+    /// Options of a TCP segment, else none.
+    pub tcp_options: tcp::Options,
+    /// The acknowledgement number of a TCP segment that has one ([`tcp::Flags::ACK`]).
+    pub tcp_acknowledgement: u32,
     /// Of an ICMP error: start of the quoted packet's TCP or UDP header. Otherwise 0.
     pub quoted_l4: u16,
 }
@@ -97,6 +101,8 @@ impl Headers {
         ttl: 0,
         content: Content::Arp,
         tcp_flags: tcp::Flags(0),
+        tcp_options: tcp::Options::None,
+        tcp_acknowledgement: 0,
         quoted_l4: 0,
     };
 
@@ -121,71 +127,113 @@ impl Headers {
         Ok(())
     }
 
-    /// The common case: TCP or UDP in IPv4 without options, untagged and whole. Every offset is a constant, so that
-    /// one look at the frame's length is enough. `false`: [`Self::parse_any`] has to decide.
+    /// The common case: TCP or UDP in IPv4 or IPv6 without options, untagged and whole. Every offset is a constant, so
+    /// that one look at the frame's length is enough. `false`: [`Self::parse_any`] has to decide.
     #[inline]
     fn parse_plain(&mut self, frame: &[u8]) -> bool {
+        self.parse_plain_ipv4(frame) || self.parse_plain_ipv6(frame)
+    }
+
+    #[inline]
+    fn parse_plain_ipv4(&mut self, frame: &[u8]) -> bool {
         const L3: usize = ethernet::HEADER_BYTES;
         const L4: usize = L3 + ipv4::HEADER_BYTES;
         let Some(start) = frame.first_chunk::<{ L4 + udp::HEADER_BYTES }>() else {
             return false;
         };
-        let word = |at: usize| u16::from_be_bytes([start[at], start[at + 1]]);
-        let end = L3 + usize::from(word(L3 + 2));
         // Version 4 and five words of header; neither More Fragments nor an offset.
-        let is_plain = word(12) == EtherType::Ipv4 as u16
+        let is_plain = word(start, 12) == EtherType::Ipv4 as u16
             && start[L3] == 0x45
-            && word(L3 + 6) & ipv4::FRAGMENT == 0
-            && end <= frame.len().min(usize::from(u16::MAX));
+            && word(start, L3 + 6) & ipv4::FRAGMENT == 0;
+        let end = L3 + usize::from(word(start, L3 + 2));
         if !is_plain {
             return false;
         }
-        let (content, protocol, l4_header_bytes, tcp_flags) = match start[L3 + 9] {
-            6 => {
-                let Some(start) = frame.first_chunk::<{ L4 + tcp::HEADER_BYTES }>() else {
-                    return false;
-                };
-                let header_bytes = start[L4 + 12] >> 4 << 2;
-                let is_whole = usize::from(header_bytes) >= tcp::HEADER_BYTES
-                    && L4 + usize::from(header_bytes) <= end;
-                if !is_whole {
-                    return false;
-                }
-                let flags = tcp::Flags(start[L4 + 13]);
-                (Content::Tcp, Protocol::Tcp, header_bytes, flags)
-            }
-            17 => {
-                let len_bytes = usize::from(word(L4 + 4));
-                if len_bytes < udp::HEADER_BYTES || L4 + len_bytes > end {
-                    return false;
-                }
-                let header_bytes = udp::HEADER_BYTES as u8;
-                (
-                    Content::Udp,
-                    Protocol::Udp,
-                    header_bytes,
-                    tcp::Flags::default(),
-                )
-            }
-            _ => return false,
-        };
-        let ([.., s0, s1, s2, s3, d0, d1, d2, d3], l4) = start.split_at(L4) else {
+        let Some(protocol) = self.parse_plain_l4::<L4>(frame, start[L3 + 9], end) else {
             return false;
         };
         self.key = FlowKey::V4(FlowKeyV4 {
-            addresses: u64::from_ne_bytes([*s0, *s1, *s2, *s3, *d0, *d1, *d2, *d3]),
-            l4_ports: u32::from_ne_bytes([l4[0], l4[1], l4[2], l4[3]]),
+            addresses: native(start, L3 + 12),
+            l4_ports: native(start, L4) as u32,
             protocol,
         });
         self.l3 = L3 as u16;
         self.l4 = L4 as u16;
-        self.end = end as u16;
-        self.l4_header_bytes = l4_header_bytes;
         self.ttl = start[L3 + 8];
-        self.content = content;
-        self.tcp_flags = tcp_flags;
-        self.quoted_l4 = 0;
         true
+    }
+
+    #[inline]
+    fn parse_plain_ipv6(&mut self, frame: &[u8]) -> bool {
+        const L3: usize = ethernet::HEADER_BYTES;
+        const L4: usize = L3 + ipv6::HEADER_BYTES;
+        let Some(start) = frame.first_chunk::<{ L4 + udp::HEADER_BYTES }>() else {
+            return false;
+        };
+        let is_plain = word(start, 12) == EtherType::Ipv6 as u16 && start[L3] >> 4 == 6;
+        let end = L4 + usize::from(word(start, L3 + 4));
+        if !is_plain {
+            return false;
+        }
+        let Some(protocol) = self.parse_plain_l4::<L4>(frame, start[L3 + 6], end) else {
+            return false;
+        };
+        self.key = FlowKey::V6(FlowKeyV6 {
+            source: [native(start, L3 + 8), native(start, L3 + 16)],
+            destination: [native(start, L3 + 24), native(start, L3 + 32)],
+            l4_ports: native(start, L4) as u32,
+            protocol,
+        });
+        self.l3 = L3 as u16;
+        self.l4 = L4 as u16;
+        self.ttl = start[L3 + 7];
+        true
+    }
+
+    /// What the TCP or UDP header at `L4` tells, of a packet that ends at `end`. `None`: it is not plain.
+    #[inline]
+    fn parse_plain_l4<const L4: usize>(
+        &mut self,
+        frame: &[u8],
+        protocol: u8,
+        end: usize,
+    ) -> Option<Protocol> {
+        if end > frame.len().min(usize::from(u16::MAX)) {
+            return None;
+        }
+        let l4 = frame.get(L4..)?;
+        self.end = end as u16;
+        self.quoted_l4 = 0;
+        match protocol {
+            6 => {
+                let header: &[u8; tcp::HEADER_BYTES] = l4.first_chunk()?;
+                let header_bytes = tcp::header_bytes(header);
+                if usize::from(header_bytes) < header.len() || L4 + usize::from(header_bytes) > end
+                {
+                    return None;
+                }
+                self.content = Content::Tcp;
+                self.l4_header_bytes = header_bytes;
+                self.tcp_flags = tcp::flags(header);
+                self.tcp_options = tcp::Options::of(header_bytes, &l4[header.len()..]);
+                self.tcp_acknowledgement = tcp::acknowledgement(header);
+                Some(Protocol::Tcp)
+            }
+            17 => {
+                let header: &[u8; udp::HEADER_BYTES] = l4.first_chunk()?;
+                let len_bytes = udp::len_bytes(header);
+                if len_bytes < header.len() || L4 + len_bytes > end {
+                    return None;
+                }
+                self.content = Content::Udp;
+                self.l4_header_bytes = udp::HEADER_BYTES as u8;
+                self.tcp_flags = tcp::Flags::default();
+                self.tcp_options = tcp::Options::None;
+                self.tcp_acknowledgement = 0;
+                Some(Protocol::Udp)
+            }
+            _ => None,
+        }
     }
 
     /// Any frame, step by step.
@@ -217,27 +265,21 @@ impl Headers {
     fn parse_ipv4(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
         let header = ipv4::parse(frame, l3)?;
         let addresses = header.addresses;
-        let transport = &frame[header.l4..header.end];
-        let (content, protocol, (l4_ports, l4_header_bytes, tcp_flags)) = match header.protocol {
-            6 => (Content::Tcp, Protocol::Tcp, tcp::parse(transport)?),
-            17 => (Content::Udp, Protocol::Udp, udp::parse(transport)?),
-            icmp::PROTOCOL => return parse_icmp(frame, l3),
-            _ => return Err(ParseError::ProtocolUnknown),
+        if header.protocol == icmp::PROTOCOL {
+            return parse_icmp(frame, l3);
+        }
+        let place = Place {
+            l3,
+            l4: header.l4,
+            end: header.end,
+            ttl: header.ttl,
         };
-        Ok(Self {
-            key: FlowKey::V4(FlowKeyV4 {
+        place.parse_l4(frame, header.protocol, |l4_ports, protocol| {
+            FlowKey::V4(FlowKeyV4 {
                 addresses,
                 l4_ports,
                 protocol,
-            }),
-            l3: l3 as u16,
-            l4: header.l4 as u16,
-            end: header.end as u16,
-            l4_header_bytes,
-            ttl: header.ttl,
-            content,
-            tcp_flags,
-            quoted_l4: 0,
+            })
         })
     }
 
@@ -262,27 +304,19 @@ impl Headers {
 
     #[inline]
     fn above_ipv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Self, ParseError> {
-        let transport = &frame[header.l4..header.end];
-        let (content, protocol, (l4_ports, l4_header_bytes, tcp_flags)) = match header.protocol {
-            6 => (Content::Tcp, Protocol::Tcp, tcp::parse(transport)?),
-            17 => (Content::Udp, Protocol::Udp, udp::parse(transport)?),
-            _ => return Err(ParseError::ProtocolUnknown),
+        let place = Place {
+            l3,
+            l4: header.l4,
+            end: header.end,
+            ttl: header.hop_limit,
         };
-        Ok(Self {
-            key: FlowKey::V6(FlowKeyV6 {
+        place.parse_l4(frame, header.protocol, |l4_ports, protocol| {
+            FlowKey::V6(FlowKeyV6 {
                 source: header.source,
                 destination: header.destination,
                 l4_ports,
                 protocol,
-            }),
-            l3: l3 as u16,
-            l4: header.l4 as u16,
-            end: header.end as u16,
-            l4_header_bytes,
-            ttl: header.hop_limit,
-            content,
-            tcp_flags,
-            quoted_l4: 0,
+            })
         })
     }
 
@@ -290,21 +324,24 @@ impl Headers {
     fn parse_arp(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
         crate::arp::Arp::parse(frame, l3)?;
         Ok(Self {
-            key: FlowKey::V4(FlowKeyV4 {
-                addresses: 0,
-                l4_ports: 0,
-                protocol: Protocol::Udp,
-            }),
             l3: l3 as u16,
             l4: l3 as u16,
             end: frame.len() as u16,
-            l4_header_bytes: 0,
-            ttl: 0,
-            content: Content::Arp,
-            tcp_flags: tcp::Flags::default(),
-            quoted_l4: 0,
+            ..Self::NONE
         })
     }
+}
+
+/// Two bytes in network order.
+#[inline(always)]
+fn word<const N: usize>(start: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([start[at], start[at + 1]])
+}
+
+/// Eight bytes as they lie there.
+#[inline(always)]
+fn native<const N: usize>(start: &[u8; N], at: usize) -> u64 {
+    u64::from_ne_bytes(std::array::from_fn(|n| start[at + n]))
 }
 
 /// An ICMP message: an error is found by what it quotes, anything else by nobody.
@@ -313,7 +350,7 @@ impl Headers {
 #[cold]
 fn parse_icmp(frame: &[u8], l3: usize) -> Result<Headers, ParseError> {
     let header = ipv4::parse(frame, l3)?;
-    let message = Message {
+    let message = Place {
         l3,
         l4: header.l4,
         end: header.end,
@@ -340,7 +377,7 @@ fn parse_icmp(frame: &[u8], l3: usize) -> Result<Headers, ParseError> {
 /// An ICMPv6 message, likewise.
 #[cold]
 fn parse_icmpv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Headers, ParseError> {
-    let message = Message {
+    let message = Place {
         l3,
         l4: header.l4,
         end: header.end,
@@ -367,15 +404,54 @@ fn parse_icmpv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Headers
     }
 }
 
-/// Where an ICMP or ICMPv6 message is.
-struct Message {
+/// Where an IP packet and what it carries are.
+struct Place {
     l3: usize,
     l4: usize,
     end: usize,
     ttl: u8,
 }
 
-impl Message {
+impl Place {
+    /// Headers of a TCP segment or UDP datagram; `key` makes its key of L4 ports and protocol.
+    #[inline]
+    fn parse_l4(
+        &self,
+        frame: &[u8],
+        protocol: u8,
+        key: impl FnOnce(u32, Protocol) -> FlowKey,
+    ) -> Result<Headers, ParseError> {
+        let l4 = &frame[self.l4..self.end];
+        let place = Headers {
+            l3: self.l3 as u16,
+            l4: self.l4 as u16,
+            end: self.end as u16,
+            ttl: self.ttl,
+            ..Headers::NONE
+        };
+        match protocol {
+            6 => {
+                let header = tcp::parse(l4)?;
+                Ok(Headers {
+                    key: key(header.l4_ports, Protocol::Tcp),
+                    content: Content::Tcp,
+                    l4_header_bytes: header.header_bytes,
+                    tcp_flags: header.flags,
+                    tcp_options: header.options,
+                    tcp_acknowledgement: header.acknowledgement,
+                    ..place
+                })
+            }
+            17 => Ok(Headers {
+                key: key(udp::parse(l4)?, Protocol::Udp),
+                content: Content::Udp,
+                l4_header_bytes: udp::HEADER_BYTES as u8,
+                ..place
+            }),
+            _ => Err(ParseError::ProtocolUnknown),
+        }
+    }
+
     /// Headers of a message that is no error; `key` has its addresses.
     fn about_nothing(&self, key: FlowKey) -> Headers {
         Headers {
@@ -386,8 +462,7 @@ impl Message {
             l4_header_bytes: icmp::HEADER_BYTES as u8,
             ttl: self.ttl,
             content: Content::Icmp,
-            tcp_flags: tcp::Flags::default(),
-            quoted_l4: 0,
+            ..Headers::NONE
         }
     }
 
@@ -418,13 +493,18 @@ fn quoted_flow(message: &[u8], l4: usize, protocol: u8) -> Result<(u32, Protocol
 mod tests {
     use super::*;
 
-    /// Ethernet, IPv4, and TCP with a timestamp option or UDP with four bytes.
-    fn frame(protocol: u8) -> Vec<u8> {
-        let mut frame = vec![0u8; 14 + 20];
-        frame[12..14].copy_from_slice(&[0x08, 0x00]);
-        frame[14] = 0x45;
-        frame[14 + 8..14 + 10].copy_from_slice(&[64, protocol]);
-        frame[14 + 12..].copy_from_slice(&[192, 0, 2, 1, 192, 0, 2, 100]);
+    /// Ethernet, IPv4 or IPv6, and TCP with a timestamp option or UDP with four bytes.
+    fn frame(protocol: u8, ether_type: EtherType) -> Vec<u8> {
+        let mut frame = vec![0u8; 12];
+        frame.extend((ether_type as u16).to_be_bytes());
+        let l4_bytes = if protocol == 6 { 32 } else { 12 };
+        if ether_type == EtherType::Ipv4 {
+            frame.extend([0x45, 0, 0, 20 + l4_bytes, 0, 0, 0, 0, 64, protocol, 0, 0]);
+            frame.extend([192, 0, 2, 1, 192, 0, 2, 100]);
+        } else {
+            frame.extend([0x60, 0, 0, 0, 0, l4_bytes, protocol, 64]);
+            frame.extend(1..=32);
+        }
         frame.extend([0x9c, 0x40, 0, 80]);
         if protocol == 6 {
             frame.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x80, 0x10, 1, 0, 0, 0, 0, 0]);
@@ -432,7 +512,6 @@ mod tests {
         } else {
             frame.extend([0, 12, 0, 0, 1, 2, 3, 4]);
         }
-        frame[17] = (frame.len() - 14) as u8;
         frame
     }
 
@@ -451,8 +530,10 @@ mod tests {
                 );
             }
         };
-        for protocol in [6, 17] {
-            let whole = frame(protocol);
+        let wholes = [EtherType::Ipv4, EtherType::Ipv6]
+            .into_iter()
+            .flat_map(|ether_type| [6, 17].map(|protocol| frame(protocol, ether_type)));
+        for whole in wholes {
             assert!({ Headers::NONE }.parse_plain(&whole));
             for len in 0..whole.len() {
                 agree(&whole[..len]);

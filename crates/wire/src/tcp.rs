@@ -59,6 +59,12 @@ impl Flags {
         self.0 & flags.0 != 0
     }
 
+    /// ACK without SYN: a segment of a connection that both ends know of.
+    #[inline]
+    pub fn is_past_opening(self) -> bool {
+        self.0 & (Self::SYN.0 | Self::ACK.0) == Self::ACK.0
+    }
+
     /// SYN without ACK: a client asks for a connection.
     #[inline]
     pub fn is_opening(self) -> bool {
@@ -66,17 +72,74 @@ impl Flags {
     }
 }
 
-/// Reads a segment that reaches to the end of the IP packet: its L4 ports as they lie there, the header's bytes
-/// with options, the flags.
+/// What options a header has, as far as one look tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Options {
+    /// None.
+    #[default]
+    None,
+    /// NOP, NOP, timestamps: those of nearly every segment behind the SYN (RFC 7323 appendix A).
+    Timestamps,
+    /// Any others, to be walked over.
+    Any,
+}
+
+impl Options {
+    /// Those of a header of `header_bytes` whose bytes from the 20th on, or at least the first four of them, are
+    /// `options`.
+    #[inline]
+    pub fn of(header_bytes: u8, options: &[u8]) -> Self {
+        match (header_bytes, options.first_chunk()) {
+            (20, _) => Self::None,
+            (32, Some([NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10])) => Self::Timestamps,
+            _ => Self::Any,
+        }
+    }
+}
+
+/// What the parse of a segment's header learned.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Source and destination L4 port, 4 bytes as they lie there.
+    pub l4_ports: u32,
+    /// The acknowledgement number, valid with [`Flags::ACK`].
+    pub acknowledgement: u32,
+    /// Bytes with options.
+    pub header_bytes: u8,
+    /// The flags.
+    pub flags: Flags,
+    /// The options.
+    pub options: Options,
+}
+
+/// Reads the header of a segment that reaches to the end of the IP packet.
 #[inline]
-pub fn parse(segment: &[u8]) -> Result<(u32, u8, Flags), ParseError> {
+pub fn parse(segment: &[u8]) -> Result<Header, ParseError> {
     let header: &[u8; HEADER_BYTES] = segment.first_chunk().ok_or(ParseError::TcpMalformed)?;
-    let header_bytes = (header[12] >> 4) * 4;
+    let header_bytes = header_bytes(header);
     if usize::from(header_bytes) < HEADER_BYTES || usize::from(header_bytes) > segment.len() {
         return Err(ParseError::TcpMalformed);
     }
-    let l4_ports = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
-    Ok((l4_ports, header_bytes, Flags(header[13])))
+    Ok(Header {
+        l4_ports: u32::from_ne_bytes([header[0], header[1], header[2], header[3]]),
+        acknowledgement: acknowledgement(header),
+        header_bytes,
+        flags: flags(header),
+        options: Options::of(header_bytes, &segment[HEADER_BYTES..]),
+    })
+}
+
+/// Bytes of a header with its options, as it says; not checked.
+#[inline]
+pub(crate) fn header_bytes(header: &[u8; HEADER_BYTES]) -> u8 {
+    header[12] >> 4 << 2
+}
+
+/// The flags of a segment.
+#[inline]
+pub(crate) fn flags(header: &[u8; HEADER_BYTES]) -> Flags {
+    Flags(header[13])
 }
 
 /// Replaces both L4 ports (4 bytes as they lie in the header) and lets `delta` mend the checksum.
@@ -178,11 +241,10 @@ pub(crate) fn blank(header: &mut [u8], place: Range<usize>) {
     }
 }
 
-/// NOP, NOP, timestamps: the options of nearly every segment behind the SYN (RFC 7323 appendix A). One comparison
-/// spares the walk.
+/// One comparison spares the walk.
 #[inline]
 fn has_only_timestamps(header: &[u8]) -> bool {
-    header.len() == 32 && header[20..24] == [NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10]
+    header.len() == 32 && Options::of(32, &header[HEADER_BYTES..]) == Options::Timestamps
 }
 
 /// Where the first option of `kind` at or behind `at` lies.

@@ -125,6 +125,7 @@ fn edit(frame: &[u8], mut headers: Headers, is_right: bool) {
     if let toa::Toa::Inserted(n_bytes) = toa {
         headers.end += n_bytes;
         headers.l4_header_bytes += n_bytes as u8;
+        headers.tcp_options = tcp::Options::Any;
     }
     assert!(headers.content == Content::Tcp || toa == toa::Toa::NoSpace);
     if headers.content == Content::Tcp {

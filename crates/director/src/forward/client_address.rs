@@ -16,37 +16,29 @@ const WELL_PAST_BEGINNING: u64 = 1 << 30;
 
 /// Whether the option goes with an inbound segment of a connection that has it.
 #[inline]
-pub(super) fn is_due(
-    connection: &Connection,
-    flags: TcpFlags,
-    frame: &[u8],
-    headers: &Headers,
-) -> bool {
-    if flags.has(TcpFlags::SYN) || connection.flags.has(Flags::TOA_ALWAYS) {
-        return true;
+pub(super) fn is_due(connection: &Connection, headers: &Headers) -> bool {
+    // The usual case first: neither of the SYN, nor settled.
+    match connection.server_initial_sequence() {
+        Some(initial) if headers.tcp_flags.is_past_opening() && !is_settled(connection) => {
+            let beyond_syn = headers
+                .tcp_acknowledgement
+                .wrapping_sub(initial.wrapping_add(1));
+            beyond_syn == 0 || beyond_syn >= 1 << 31
+        }
+        _ => headers.tcp_flags.has(TcpFlags::SYN) || !connection.flags.has(Flags::TOA_DONE),
     }
-    if connection.flags.has(Flags::TOA_DONE) {
-        return false;
-    }
-    let header = frame
-        .get(usize::from(headers.l4)..)
-        .and_then(|rest| rest.first_chunk());
-    let (Some(initial), Some(header), true) = (
-        connection.server_initial_sequence(),
-        header,
-        flags.has(TcpFlags::ACK),
-    ) else {
-        return true;
-    };
-    let beyond_syn = tcp::acknowledgement(header).wrapping_sub(initial.wrapping_add(1));
-    beyond_syn == 0 || beyond_syn >= 1 << 31
+}
+
+/// Whether it goes with all segments, or with none, to the end.
+#[inline]
+fn is_settled(connection: &Connection) -> bool {
+    connection.flags.has(Flags::TOA_DONE) || connection.flags.has(Flags::TOA_ALWAYS)
 }
 
 /// Whether the real server has sent so much that the option is over for good.
 #[inline]
 pub(super) fn is_past(connection: &Connection) -> bool {
-    connection.bytes(Direction::Outbound) > WELL_PAST_BEGINNING
-        && !connection.flags.has(Flags::TOA_DONE)
+    connection.bytes(Direction::Outbound) > WELL_PAST_BEGINNING && !is_settled(connection)
 }
 
 /// Bytes by which the option lets a segment grow; 0 where its other options leave no room for it.

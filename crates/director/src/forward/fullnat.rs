@@ -25,58 +25,89 @@ pub(super) fn apply(
     let Found { id, direction } = found;
     let connection = ledger.table.get(id);
     let hop = snapshot.next_hops.get(connection.next_hop(direction));
-    let is_toa_due = headers.content == Content::Tcp
-        && direction == Direction::Inbound
+    let is_toa_due = direction == Direction::Inbound
         && connection.flags.has(Flags::TOA)
-        && client_address::is_due(connection, headers.tcp_flags, packet.frame(), headers);
+        && client_address::is_due(connection, headers);
     let growth = if is_toa_due {
         client_address::growth(headers)
     } else {
         0
     };
     // (1) Whatever refuses the packet does so before its first byte changes.
-    let mtu = hop.mtu.saturating_sub(growth);
-    if headers.ip_bytes() > mtu || headers.ttl <= 1 {
-        return Err(refuse(headers, connection, direction, hop, mtu));
+    if u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(hop.mtu) || headers.ttl <= 1 {
+        return Err(refuse(headers, connection, direction, hop, growth));
     }
     // (2) The connection learns of it.
+    let is_plain = !is_toa_due && is_plain(headers, connection, direction);
     ledger.count(found, headers.ip_bytes(), now);
-    if headers.content == Content::Tcp {
-        ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
-        let connection = ledger.table.get_mut(id);
-        let is_edited = match direction {
-            Direction::Inbound => is_edited_inbound(connection, headers, is_toa_due),
-            Direction::Outbound => is_edited_outbound(connection, headers.tcp_flags),
-        };
-        if is_edited {
-            let header = &mut packet.frame_mut()[usize::from(headers.l4)..]
-                [..usize::from(headers.l4_header_bytes)];
-            let toa_kind = snapshot.settings.toa_kind;
-            match direction {
-                Direction::Inbound => {
-                    edit_inbound(header, headers, connection, is_toa_due, toa_kind);
-                }
-                Direction::Outbound => edit_outbound(header, headers, connection),
-            }
-        }
-        if is_toa_due {
-            insert_toa(packet, headers, id, ledger, snapshot);
-        }
+    if !is_plain {
+        attend(packet, headers, found, ledger, snapshot, now, is_toa_due);
     }
     // (3) Both ends are rewritten. That the packet may have grown moves none of its headers.
     rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
     Ok(Verdict::Transmit(hop.port))
 }
 
-/// Why a packet goes no further: `mtu` bytes of it would have gone through.
+/// Whether a packet changes nothing but counters, and nothing of it changes but its ends: a datagram, or a segment of
+/// an established connection behind its beginning.
+#[inline]
+fn is_plain(headers: &Headers, connection: &Connection, direction: Direction) -> bool {
+    if headers.content != Content::Tcp {
+        return true;
+    }
+    let is_established = connection.is_established()
+        && !headers.tcp_flags.has(tcp::Flags::SYN_FIN_RST)
+        && !connection.flags.has(Flags::SHIFTED);
+    is_established
+        && match direction {
+            // A client may forge TOA among other options.
+            Direction::Inbound => {
+                headers.tcp_options != tcp::Options::Any || !connection.flags.has(Flags::TOA)
+            }
+            Direction::Outbound => {
+                connection.flags.has(Flags::SERVER_SPOKE) && !client_address::is_past(connection)
+            }
+        }
+}
+
+/// What else there is to do for a TCP segment: the state follows it, numbers and options are edited, TOA goes in.
+#[inline(never)]
+fn attend(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+    is_toa_due: bool,
+) {
+    let Found { id, direction } = found;
+    ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
+    let connection = ledger.table.get_mut(id);
+    let header =
+        &mut packet.frame_mut()[usize::from(headers.l4)..][..usize::from(headers.l4_header_bytes)];
+    match direction {
+        Direction::Inbound => {
+            let toa_kind = snapshot.settings.toa_kind;
+            edit_inbound(header, headers, connection, is_toa_due, toa_kind);
+        }
+        Direction::Outbound => edit_outbound(header, headers, connection),
+    }
+    if is_toa_due {
+        insert_toa(packet, headers, id, ledger, snapshot);
+    }
+}
+
+/// Why a packet, to be forwarded with `growth` more bytes, goes no further.
 #[cold]
 fn refuse(
     headers: &Headers,
     connection: &Connection,
     direction: Direction,
     hop: &NextHop,
-    mtu: u16,
+    growth: u16,
 ) -> Verdict {
+    let mtu = hop.mtu.saturating_sub(growth);
     if !hop.is_resolved() {
         Verdict::Punt(PuntReason::NeighbourUnresolved(
             connection.next_hop(direction),
@@ -101,16 +132,6 @@ fn insert_toa(
         Toa::Inserted(_) | Toa::Overwritten => {}
         Toa::NoSpace => ledger.n_toa_omitted += 1,
     }
-}
-
-/// Whether there is anything to do to a client's TCP header apart from its L4 ports.
-#[inline]
-fn is_edited_inbound(connection: &Connection, headers: &Headers, is_toa_due: bool) -> bool {
-    // Where ours goes in, it takes the place of a forged one.
-    let may_forge = connection.flags.has(Flags::TOA)
-        && !is_toa_due
-        && usize::from(headers.l4_header_bytes) > tcp::HEADER_BYTES;
-    may_forge || headers.tcp_flags.has(tcp::Flags::FIN) || connection.flags.has(Flags::SHIFTED)
 }
 
 /// What is done to a client's TCP header apart from its L4 ports.
@@ -138,17 +159,7 @@ fn edit_inbound(
     }
 }
 
-/// Whether there is anything to do to a real server's TCP header apart from its L4 ports, or to be learned from it.
-#[inline]
-fn is_edited_outbound(connection: &Connection, flags: tcp::Flags) -> bool {
-    flags.has(tcp::Flags::SYN)
-        || !connection.flags.has(Flags::SERVER_SPOKE)
-        || connection.flags.has(Flags::SHIFTED)
-        || client_address::is_past(connection)
-}
-
 /// What is done to a real server's TCP header apart from its L4 ports, and what is learned from it.
-#[cold]
 fn edit_outbound(header: &mut [u8], headers: &Headers, connection: &mut Connection) {
     if headers.tcp_flags.has(tcp::Flags::SYN) {
         if let Some(fixed) = header.first_chunk() {

@@ -21,6 +21,7 @@ fn insert(frame: &[u8], headroom: u16, client: &str) -> (Toa, Vec<u8>) {
     if let Toa::Inserted(n_bytes) = toa {
         headers.end += n_bytes;
         headers.l4_header_bytes += n_bytes as u8;
+        headers.tcp_options = weir_wire::tcp::Options::Any;
     }
     assert_eq!(
         format!("{headers:?}"),
