@@ -186,6 +186,7 @@ impl Appliance {
             eal: eal.clone(),
             sizes: Sizes {
                 connections: config.runtime.connections,
+                ipv6_connections: config.runtime.ipv6_connections,
                 pages: pages(config),
             },
             seed,

@@ -63,10 +63,10 @@ fn check_config(file: &std::path::Path) -> Result<(), String> {
     let config = run::read_config(file).map_err(|error| error.to_string())?;
     let sizing = Sizing::of(&config);
     let line = format!(
-        "{} is valid: {} worker(s), {} connections each, {} MiB",
+        "{} is valid: {} worker(s), {} each, {} MiB",
         file.display(),
         sizing.n_workers,
-        sizing.connections,
+        sizing.connections(),
         sizing.mib()
     );
     // As above.

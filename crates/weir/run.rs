@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 use weir_admin::{Candidate, Daemon, Limits, ListenError, Listener, Server};
 use weir_config::Config;
+use weir_config::sizing::Sizing;
 
 use crate::appliance::{Appliance, StartError};
 use crate::arguments::{LogFormat, Run};
@@ -197,9 +198,9 @@ fn log_start(config: &Config, appliance: &Appliance) {
         workers = ?config.runtime.workers,
         connections = config.runtime.connections,
         memory_mib = appliance.memory_mib,
-        "weir {}: {} connections per worker, {} MiB",
+        "weir {}: {} per worker, {} MiB",
         env!("CARGO_PKG_VERSION"),
-        config.runtime.connections,
+        Sizing::of(config).connections(),
         appliance.memory_mib
     );
     for open in &appliance.ports {

@@ -33,7 +33,7 @@ pub struct StatusRow {
     pub destinations: u32,
     /// Living connections, over all workers.
     pub connections: u64,
-    /// How many connections fit, over all workers.
+    /// Those and as many more of IPv4 as there is room for, over all workers.
     pub capacity: u64,
     /// Memory taken at the start for buffers and tables, in MiB.
     pub memory_mib: u64,
@@ -218,7 +218,7 @@ pub struct WorkerRow {
     pub generation: u64,
     /// Living connections it owns.
     pub connections: u64,
-    /// How many connections fit.
+    /// Those and as many more of IPv4 as there is room for.
     pub capacity: u64,
     /// Connections evicted because the table was full.
     pub evicted: u64,

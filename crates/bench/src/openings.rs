@@ -34,9 +34,9 @@ pub(crate) fn run(bench: &mut Bench, is_quick: bool) -> Result<()> {
 /// Memory of a connection, by its family.
 pub(crate) fn memory(bench: &mut Bench) -> Result<()> {
     const CONNECTIONS: u32 = 1_000_000;
-    for (family, protocol, n_lines) in [
-        (Family::V4, "ipv4", CONNECTIONS),
-        (Family::V6, "ipv6", 2 * CONNECTIONS),
+    for (family, protocol, n_bytes) in [
+        (Family::V4, "ipv4", bytes_needed(CONNECTIONS, 0)),
+        (Family::V6, "ipv6", bytes_needed(0, CONNECTIONS)),
     ] {
         let row = Row {
             case: format!("memory/{protocol}/1M"),
@@ -45,7 +45,7 @@ pub(crate) fn memory(bench: &mut Bench) -> Result<()> {
             direction: "both",
             flows: CONNECTIONS as usize,
             workers: 1,
-            bytes_per_connection: rounded(bytes_needed(n_lines) as f64 / f64::from(CONNECTIONS)),
+            bytes_per_connection: rounded(n_bytes as f64 / f64::from(CONNECTIONS)),
             ..Row::default()
         };
         if bench.is_wanted(&row.case) {

@@ -120,6 +120,7 @@ impl<S: Stock> Stage<S> {
     ) -> Result<Self> {
         let sizes = Sizes {
             connections,
+            ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
         let now = Tick((BEGIN_NS / 1_000_000) as u32);

@@ -62,8 +62,10 @@ pub struct Runtime {
     pub workers: Vec<usize>,
     /// Where buffers and tables lie.
     pub memory: Memory,
-    /// Connections per worker, from 1 to 2^30; an IPv6 connection counts as two.
+    /// Connections per worker, at least 1; an IPv6 connection counts as two.
     pub connections: u32,
+    /// IPv6 connections per worker beside them. `connections` and twice this are 2^30 at most.
+    pub ipv6_connections: u32,
     /// What a worker without packets does.
     pub idle: Idle,
     /// Absolute path of the admin socket, at most 107 bytes.

@@ -167,6 +167,11 @@ impl Changes {
             old.connections.to_string(),
             new.connections.to_string(),
         );
+        self.fixed(
+            "ipv6_connections",
+            old.ipv6_connections.to_string(),
+            new.ipv6_connections.to_string(),
+        );
         let [was, is] = [old, new].map(|runtime| save::write_idle(&runtime.idle));
         self.fixed("idle", was, is);
         let [was, is] = [old, new].map(|runtime| save::write_path(&runtime.admin_socket));

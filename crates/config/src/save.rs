@@ -73,6 +73,7 @@ fn write_runtime(runtime: &Runtime) -> String {
         workers,
         memory,
         connections,
+        ipv6_connections,
         idle,
         admin_socket,
     } = runtime;
@@ -85,6 +86,7 @@ fn write_runtime(runtime: &Runtime) -> String {
         workers: {workers},
         memory: {memory},
         connections: {connections},
+        ipv6_connections: {ipv6_connections},
         idle: {idle},
         admin_socket: {admin_socket},
     ),

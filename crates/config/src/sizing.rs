@@ -26,6 +26,8 @@ pub struct Sizing {
     pub n_workers: u32,
     /// Connections each of them has room for.
     pub connections: u32,
+    /// IPv6 connections beside them.
+    pub ipv6_connections: u32,
     /// Bytes of all connection tables.
     pub table_bytes: u64,
     /// Bytes of all buffers and of what DPDK needs beside.
@@ -41,7 +43,12 @@ impl Sizing {
             Memory::Hugepages { .. } => 3 * HUGEPAGE_BYTES,
             Memory::Anonymous { .. } => 0,
         };
-        let table_bytes = (weir_director::bytes_needed(config.runtime.connections) as u64
+        let crate::config::Runtime {
+            connections,
+            ipv6_connections,
+            ..
+        } = config.runtime;
+        let table_bytes = (weir_director::bytes_needed(connections, ipv6_connections) as u64
             + rounding)
             * u64::from(n_workers);
         let buffers: u64 = config
@@ -51,9 +58,18 @@ impl Sizing {
             .sum();
         Self {
             n_workers,
-            connections: config.runtime.connections,
+            connections,
+            ipv6_connections,
             table_bytes,
             buffer_bytes: buffers + (DPDK_OVERHEAD_MIB << 20),
+        }
+    }
+
+    /// A worker's connections, in words.
+    pub fn connections(&self) -> String {
+        match self.ipv6_connections {
+            0 => format!("{} connections", self.connections),
+            more => format!("{} connections and {more} of IPv6", self.connections),
         }
     }
 
@@ -79,10 +95,10 @@ pub(crate) fn shortage(config: &Config, at: Position) -> Option<Problem> {
     (u64::from(mib) < sizing.mib()).then(|| Problem {
         at,
         what: format!(
-            "{mib} MiB are less than {} worker(s) with {} connections each and their buffers take; give at least {} \
-             MiB, or lower `connections`",
+            "{mib} MiB are less than {} worker(s) with {} each and their buffers take; give at least {} MiB, or lower \
+             `connections`",
             sizing.n_workers,
-            sizing.connections,
+            sizing.connections(),
             sizing.mib()
         ),
     })

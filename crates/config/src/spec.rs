@@ -35,6 +35,7 @@ pub(crate) struct RuntimeSpec {
     pub(crate) workers: Option<Vec<i64>>,
     pub(crate) memory: Option<MemorySpec>,
     pub(crate) connections: Option<i64>,
+    pub(crate) ipv6_connections: Option<i64>,
     pub(crate) idle: Option<IdleSpec>,
     pub(crate) admin_socket: Option<String>,
     #[serde(default, deserialize_with = "given")]

@@ -140,6 +140,11 @@ fn changes_that_need_a_restart() {
         ),
         (
             "workers: [1]",
+            "workers: [1], ipv6_connections: 5",
+            "~ ipv6_connections: 0 → 5",
+        ),
+        (
+            "workers: [1]",
             "workers: [1], idle: Poll",
             "~ idle: Backoff → Poll",
         ),

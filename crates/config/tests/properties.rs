@@ -28,11 +28,18 @@ fn runtime() -> impl Strategy<Value = Runtime> {
     });
     let workers = subsequence(CPUS.to_vec(), 1..=CPUS.len()).prop_shuffle();
     let idle = select(vec![Idle::Backoff, Idle::Poll]);
-    (workers, memory, 1..=1_u32 << 30, idle, "/[^\u{0}]{0,20}").prop_map(
-        |(workers, memory, connections, idle, path)| Runtime {
+    let connections = (1..=1_u32 << 30).prop_flat_map(|connections| {
+        (
+            Just(connections),
+            prop_oneof![Just(0), 0..=((1 << 30) - connections) / 2],
+        )
+    });
+    (workers, memory, connections, idle, "/[^\u{0}]{0,20}").prop_map(
+        |(workers, memory, (connections, ipv6_connections), idle, path)| Runtime {
             workers,
             memory,
             connections,
+            ipv6_connections,
             idle,
             admin_socket: path.into(),
         },

@@ -115,6 +115,7 @@ fn what_is_left_out_has_the_documented_default() {
             workers: vec![1, 2, 3],
             memory: Memory::Anonymous { mib: 256 },
             connections: 100_000,
+            ipv6_connections: 0,
             idle: weir_config::Idle::Backoff,
             admin_socket: "/run/weir/admin.sock".into(),
         }

@@ -128,7 +128,7 @@ fn syntax_and_types() {
         (
             "connections: 1000",
             "conections: 1000",
-            "w.ron:2:57: `conections` is no key here; the keys of `runtime` are workers, memory, connections, idle, admin_socket",
+            "w.ron:2:57: `conections` is no key here; the keys of `runtime` are workers, memory, connections, ipv6_connections, idle, admin_socket",
         ),
         (
             "weight: 100",
@@ -361,6 +361,16 @@ fn meaning() {
             "connections: 1000",
             "connections: 2147483648",
             "w.ron:2:70: the number of connections per worker is 2147483648; write a number from 1 to 1073741824",
+        ),
+        (
+            "connections: 1000",
+            "ipv6_connections: -1",
+            "w.ron:2:75: the number of IPv6 connections per worker is -1; write a number from 0 to 536820912",
+        ),
+        (
+            "connections: 1000",
+            "connections: 1073741822, ipv6_connections: 2",
+            "w.ron:2:100: the number of IPv6 connections per worker is 2; write a number from 0 to 1",
         ),
         (
             "connections: 1000",
@@ -788,6 +798,13 @@ fn memory_that_does_not_hold_what_is_asked_for() {
             "w.ron:2:37: 64 MiB are less than 1 worker(s) with 1000000 connections each"
         ),
         "{refused}"
+    );
+    let ipv6 = "connections: 1000, ipv6_connections: 1000000)";
+    let refused = refusal(&RIGHT.replace("connections: 1000)", ipv6));
+    assert_eq!(
+        refused,
+        "w.ron:2:37: 64 MiB are less than 1 worker(s) with 1000 connections and 1000000 of IPv6 each and their buffers \
+         take; give at least 178 MiB, or lower `connections`"
     );
 }
 

@@ -40,8 +40,10 @@ pub enum Arrival {
 /// How large a director's memory is.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// IPv4 connections the table has room for, at most 2^30; one of IPv6 takes the room of two.
+    /// IPv4 connections the table has room for; one of IPv6 takes the room of two.
     pub connections: u32,
+    /// IPv6 connections it has room for beside them. The first number and twice this one are 2^30 at most.
+    pub ipv6_connections: u32,
     /// The pages of which the table is made.
     pub pages: Pages,
 }
@@ -86,7 +88,7 @@ impl Director {
         snapshot: Arc<Snapshot>,
         now: Tick,
     ) -> Result<Self, MapError> {
-        let ledger = Ledger::new(sizes.connections, seed, sizes.pages, now)?;
+        let ledger = Ledger::new(sizes, seed, now)?;
         Ok(Self {
             me,
             snapshot,

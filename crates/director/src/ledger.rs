@@ -11,7 +11,7 @@ use crate::connection::{
     Connection, EntryId, Found, NewConnection, Room, Table, TableFull, TcpEvent,
 };
 use crate::totals::{DestinationTotals, SchedulerCursor};
-use crate::{DestinationId, Direction, Seed, ServiceId, State, Tick, Timeouts};
+use crate::{DestinationId, Direction, Seed, ServiceId, Sizes, State, Tick, Timeouts};
 
 pub(crate) struct Ledger {
     pub(crate) table: Table,
@@ -28,14 +28,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(
-        n_connections: u32,
-        seed: Seed,
-        pages: Pages,
-        now: Tick,
-    ) -> Result<Self, MapError> {
+    pub(crate) fn new(sizes: Sizes, seed: Seed, now: Tick) -> Result<Self, MapError> {
         Ok(Self {
-            table: Table::new(n_connections, seed, pages, now)?,
+            table: Table::new(sizes, seed, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             scheduler_cursors: MappedSlice::new(ServiceId::LIMIT as usize, Pages::Sparse)?,
             local_port_origin: seed.0[0] as u32,

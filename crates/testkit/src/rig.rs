@@ -53,6 +53,7 @@ impl Rig {
         let now = Tick(1_000_000);
         let sizes = Sizes {
             connections,
+            ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
         let snapshot = site.snapshot();

@@ -30,9 +30,9 @@ pub struct Counters {
     pub busy_ns: u64,
     /// Nanoseconds since the worker began.
     pub elapsed_ns: u64,
-    /// Connections the table has room for.
+    /// Living connections, and as many more of IPv4 as the table has room for.
     pub capacity: u64,
-    /// Of which in use.
+    /// Living connections.
     pub connections: u64,
     /// Connections ended to make room for others.
     pub evicted: u64,

@@ -92,6 +92,7 @@ mod tests {
     fn a_worker_does_not_wait_for_whoever_holds_the_page() {
         let sizes = Sizes {
             connections: 16,
+            ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
         let snapshot = Arc::new(Snapshot::default());

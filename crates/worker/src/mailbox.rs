@@ -133,6 +133,7 @@ mod tests {
         let mailboxes: Vec<_> = (0..2).map(|_| Arc::new(Mailbox::default())).collect();
         let sizes = Sizes {
             connections: 16,
+            ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
         let mut directors: Vec<_> = (0..2)
@@ -176,6 +177,7 @@ mod tests {
         let mailbox = Arc::new(Mailbox::default());
         let sizes = Sizes {
             connections: 16,
+            ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
         let seed = Seed([1; 4]);

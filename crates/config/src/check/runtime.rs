@@ -27,6 +27,11 @@ pub(super) fn resolve(
     place: Place<'_>,
     allowed_cpus: &[usize],
 ) -> Runtime {
+    let connections = connections(
+        report,
+        spec.and_then(|spec| spec.connections),
+        place.field("connections"),
+    );
     let resolved = Runtime {
         workers: workers(
             report,
@@ -39,10 +44,12 @@ pub(super) fn resolve(
             spec.and_then(|spec| spec.memory.as_ref()),
             place.field("memory"),
         ),
-        connections: connections(
+        connections,
+        ipv6_connections: ipv6_connections(
             report,
-            spec.and_then(|spec| spec.connections),
-            place.field("connections"),
+            spec.and_then(|spec| spec.ipv6_connections),
+            place.field("ipv6_connections"),
+            connections,
         ),
         idle: match spec.and_then(|spec| spec.idle.as_ref()) {
             Some(IdleSpec::Poll) => Idle::Poll,
@@ -167,6 +174,25 @@ fn connections(report: &mut Report, written: Option<i64>, place: Place<'_>) -> u
     resolved.map_or(Runtime::DEFAULT_CONNECTIONS, |connections| {
         connections as u32
     })
+}
+
+/// Beside `connections`: each takes two of the table's lines.
+fn ipv6_connections(
+    report: &mut Report,
+    written: Option<i64>,
+    place: Place<'_>,
+    connections: u32,
+) -> u32 {
+    let resolved = written.and_then(|written| {
+        let result = number_within(
+            "the number of IPv6 connections per worker",
+            written,
+            0,
+            ((CONNECTIONS_LIMIT - connections) / 2).into(),
+        );
+        report.keep(place.at(), result)
+    });
+    resolved.map_or(0, |ipv6_connections| ipv6_connections as u32)
 }
 
 fn admin_socket(report: &mut Report, written: Option<&str>, place: Place<'_>) -> PathBuf {

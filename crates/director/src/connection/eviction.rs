@@ -60,9 +60,15 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
 impl Table {
     /// Makes room by ending what is worth least among the places that come next: half-open connections first, then
     /// those that are over, then idle datagram flows; within each the one unseen for longest. For an IPv6 connection
-    /// it takes a whole pair of lines, or nothing. Returns what was ended.
+    /// it takes a whole pair of lines, or nothing; where a pair is free, it is connections that have run out, and any one
+    /// will do. Returns what was ended.
     pub(crate) fn evict(&mut self, room: Room, now: Tick) -> [Option<Connection>; 2] {
         let n_lines = self.slab.n_lines();
+        let room = if self.slab.has_pair(&self.links) {
+            Room::Line
+        } else {
+            room
+        };
         let (step, mut best) = match room {
             Room::Line => (1, None),
             Room::Pair => (2, None),

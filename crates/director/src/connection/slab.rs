@@ -62,6 +62,11 @@ impl Slab {
         self.lines[number as usize] = line.into();
     }
 
+    /// Whether two lines that make a pair are free.
+    pub(crate) fn has_pair(&self, links: &Links) -> bool {
+        links.first(PAIRS).is_some() || self.untouched + 1 < self.n_lines()
+    }
+
     /// Takes one line, or two; `None` when there are none left.
     pub(crate) fn allocate(&mut self, links: &mut Links, is_pair: bool) -> Option<EntryId> {
         let id = if is_pair {

@@ -8,7 +8,7 @@
 //! then `guess` for every packet, then `confirm` one by one. Only between confirmations does the table change, so
 //! a guess may be stale; `confirm` compares whole keys and looks again if it fails.
 
-use weir_memory::{MapError, Pages, prefetch};
+use weir_memory::{MapError, prefetch};
 use weir_wire::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6};
 
 use super::index::{Index, Slot};
@@ -17,7 +17,7 @@ use super::record::{Addresses, Connection, Keys, Line};
 use super::slab::{self, Slab};
 use super::timers::{self, Timers};
 use super::{ConnectionView, Direction, EntryId, Flags, State};
-use crate::{DestinationId, NextHopId, Seed, Tick, Timeouts};
+use crate::{DestinationId, NextHopId, Seed, Sizes, Tick, Timeouts};
 
 /// How many due connections are looked at together, so that their lines arrive at the same time.
 const EXPIRY_BURST: usize = 16;
@@ -59,65 +59,94 @@ pub(crate) struct NewConnection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TableFull;
 
-/// How full a table is. An IPv6 connection counts as two.
+/// How full a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableUsage {
-    /// Connections there is room for.
+    /// Living connections, and as many more of IPv4 as there is room for; of IPv6 it may be half as many more.
     pub capacity: u32,
-    /// Of which in use.
+    /// Living connections.
     pub used: u32,
 }
 
-/// Bytes of memory for a table of `n_connections`, everything included.
-pub fn bytes_needed(n_connections: u32) -> usize {
-    let n_lines = n_lines(n_connections) as usize;
-    let n_rings = (slab::N_RINGS + timers::N_RINGS) as usize;
-    n_lines * size_of::<Line>()
-        + super::index::bytes_needed(n_connections)
-        + (n_lines + n_rings) * links::BYTES_PER_NODE
+/// How large a table is: it is full when either runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    /// An IPv4 connection takes one, an IPv6 connection two. They come in pairs.
+    n_lines: u32,
+    /// What the index has room for, of either family.
+    n_connections: u32,
 }
 
-/// Lines come in pairs.
-fn n_lines(n_connections: u32) -> u32 {
-    n_connections.clamp(2, 1 << 30).next_multiple_of(2)
+impl Limits {
+    /// For `connections` of IPv4 and `ipv6_connections` of IPv6 beside them.
+    fn new(connections: u32, ipv6_connections: u32) -> Self {
+        let ipv6_connections = ipv6_connections.min(1 << 28);
+        let n_lines = connections
+            .saturating_add(2 * ipv6_connections)
+            .clamp(2, 1 << 30)
+            .next_multiple_of(2);
+        Self {
+            n_lines,
+            n_connections: n_lines - ipv6_connections,
+        }
+    }
+}
+
+/// Bytes of memory for a table of so many connections (see [`Sizes`]), everything included.
+pub fn bytes_needed(connections: u32, ipv6_connections: u32) -> usize {
+    let limits = Limits::new(connections, ipv6_connections);
+    let n_lines = limits.n_lines as usize;
+    let n_rings = (slab::N_RINGS + timers::N_RINGS) as usize;
+    n_lines * size_of::<Line>()
+        + super::index::bytes_needed(limits.n_connections)
+        + (n_lines + n_rings) * links::BYTES_PER_NODE
 }
 
 pub(crate) struct Table {
     index: Index,
     pub(super) slab: Slab,
-    links: Links,
+    pub(super) links: Links,
     timers: Timers,
     seed: Seed,
     /// The line at which the next search for a victim begins.
     pub(super) eviction_hand: u32,
     /// Connections that have ended, wrapping.
     n_ended: u32,
+    /// Living connections; at most `max_connections`.
+    n_connections: u32,
+    max_connections: u32,
 }
 
 impl Table {
-    /// Room for `n_connections` of IPv4, at most 2^30.
-    pub(crate) fn new(
-        n_connections: u32,
-        seed: Seed,
-        pages: Pages,
-        now: Tick,
-    ) -> Result<Self, MapError> {
-        let n_lines = n_lines(n_connections);
+    pub(crate) fn new(sizes: Sizes, seed: Seed, now: Tick) -> Result<Self, MapError> {
+        let Sizes {
+            connections,
+            ipv6_connections,
+            pages,
+        } = sizes;
+        let Limits {
+            n_lines,
+            n_connections: max_connections,
+        } = Limits::new(connections, ipv6_connections);
         Ok(Self {
-            index: Index::new(n_lines, pages)?,
+            index: Index::new(max_connections, pages)?,
             slab: Slab::new(n_lines, pages)?,
             links: Links::new(n_lines, slab::N_RINGS + timers::N_RINGS, pages)?,
             timers: Timers::new(now),
             seed,
             eviction_hand: 0,
             n_ended: 0,
+            n_connections: 0,
+            max_connections,
         })
     }
 
     pub(crate) fn usage(&self) -> TableUsage {
+        let n_lines_free = self.slab.n_lines() - self.slab.n_used();
+        let n_indexable = self.max_connections - self.n_connections;
         TableUsage {
-            capacity: self.slab.n_lines(),
-            used: self.slab.n_used(),
+            capacity: self.n_connections + n_lines_free.min(n_indexable),
+            used: self.n_connections,
         }
     }
 
@@ -244,6 +273,9 @@ impl Table {
         now: Tick,
         timeouts: &Timeouts,
     ) -> Result<EntryId, TableFull> {
+        if self.n_connections == self.max_connections {
+            return Err(TableFull);
+        }
         let is_pair = new.keys.has_ipv6();
         let id = self
             .slab
@@ -283,6 +315,7 @@ impl Table {
         }
         self.timers
             .arm(&mut self.links, id.0, now.after(timeouts.ticks(new.state)));
+        self.n_connections += 1;
         Ok(id)
     }
 
@@ -295,6 +328,7 @@ impl Table {
     /// As [`Self::remove`], of a connection whose timer was taken out already.
     fn end(&mut self, id: EntryId) -> Connection {
         self.n_ended = self.n_ended.wrapping_add(1);
+        self.n_connections -= 1;
         let [client, server] = self.hashes(&self.keys(id));
         self.index.remove(client, Slot::new(id, Direction::Inbound));
         self.index

@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use weir_memory::Pages;
 use weir_wire::{Endpoint, FlowKey, Protocol};
 
-use super::Room;
 use super::{Direction, EntryId, Flags, Found, Keys, NewConnection, State, Table};
-use crate::{DestinationId, NextHopId, Seed, Tick, Timeouts};
+use super::{Room, TableUsage};
+use crate::{DestinationId, NextHopId, Seed, Sizes, Tick, Timeouts};
 
 const N_KEYS: u16 = 48;
 /// A connection is looked at no later than one slot of the wheel after it expired.
@@ -88,16 +88,26 @@ struct TwinConnection {
 /// The table, and the same by brute force.
 struct Both {
     table: Table,
+    n_lines: u32,
+    max_connections: usize,
     timeouts: Timeouts,
     now: Tick,
     twin: HashMap<u16, TwinConnection>,
 }
 
 impl Both {
-    fn new(n_connections: u32, seed: u64, now: Tick) -> Self {
+    fn new([connections, ipv6_connections]: [u32; 2], seed: u64, now: Tick) -> Self {
         let seed = Seed([seed, seed ^ 0x5555, !seed, seed.rotate_left(17)]);
+        let sizes = Sizes {
+            connections,
+            ipv6_connections,
+            pages: Pages::Sparse,
+        };
+        let n_lines = (connections + 2 * ipv6_connections).next_multiple_of(2);
         Self {
-            table: Table::new(n_connections, seed, Pages::Sparse, now).unwrap(),
+            table: Table::new(sizes, seed, now).unwrap(),
+            n_lines,
+            max_connections: (n_lines - ipv6_connections) as usize,
             timeouts: Timeouts::default(),
             now,
             twin: HashMap::new(),
@@ -177,9 +187,11 @@ impl Both {
         }
     }
 
-    /// Whether the slab has a line, or an even-odd pair of lines.
+    /// Whether the index has room, and the slab a line, or an even-odd pair of lines.
     fn has_room(&self, number: u16) -> bool {
-        let capacity = self.table.usage().capacity;
+        if self.twin.len() == self.max_connections {
+            return false;
+        }
         let is_free = |line: u32| {
             !self.twin.iter().any(|(number, twin)| {
                 let is_pair = !number.is_multiple_of(2);
@@ -187,9 +199,9 @@ impl Both {
             })
         };
         if number.is_multiple_of(2) {
-            (0..capacity).any(is_free)
+            (0..self.n_lines).any(is_free)
         } else {
-            (0..capacity)
+            (0..self.n_lines)
                 .step_by(2)
                 .any(|even| is_free(even) && is_free(even + 1))
         }
@@ -236,6 +248,7 @@ impl Both {
             timeouts,
             now,
             twin,
+            ..
         } = self;
         table.expire(*now, timeouts, budget, |ended| {
             let twin = twin.remove(&(ended.destination as u16)).unwrap();
@@ -256,8 +269,12 @@ impl Both {
 
     fn compare(&self) {
         let lines = |number: &u16| 1 + u32::from(!number.is_multiple_of(2));
-        let used: u32 = self.twin.keys().map(lines).sum();
-        assert_eq!(self.table.usage().used, used);
+        let n_lines_used: u32 = self.twin.keys().map(lines).sum();
+        let n_indexable = self.max_connections - self.twin.len();
+        let n_more = (self.n_lines - n_lines_used).min(n_indexable as u32);
+        let used = self.twin.len() as u32;
+        let capacity = used + n_more;
+        assert_eq!(self.table.usage(), TableUsage { capacity, used });
         for number in 0..2 * N_KEYS {
             let expected = self.twin.get(&number).map(|twin| twin.id);
             let Keys([client, server]) = keys(number);
@@ -295,14 +312,16 @@ impl Both {
         wait();
         wait();
         assert_eq!((self.table.usage().used, self.twin.len()), (0, 0));
-        let capacity = self.table.usage().capacity;
-        for family in [1, 0] {
-            let mut number = family;
-            while self.table.usage().used < capacity {
+        for (family, n_lines_each) in [(1, 2), (0, 1)] {
+            let n_fit = self
+                .max_connections
+                .min((self.n_lines / n_lines_each) as usize);
+            for number in (family..).step_by(2).take(n_fit) {
                 assert!(self.insert(number, State::Established));
-                number += 2;
             }
-            assert_eq!(self.table.usage().used, capacity);
+            for number in [1000, 1001] {
+                assert!(!self.insert(number, State::Established));
+            }
             for twin in std::mem::take(&mut self.twin).into_values() {
                 self.table.remove(twin.id);
             }
@@ -316,13 +335,14 @@ proptest! {
     #[test]
     fn the_table_does_what_a_map_does(
         // So small an index has room for every key, for a key may stand in any of its buckets.
-        n_connections in 2..25u32,
+        connections in 2..17u32,
+        ipv6_connections in prop_oneof![Just(0), 0..9u32],
         seed in any::<u64>(),
         // Two starts in three lie before the tick's wrap.
         start in prop_oneof![Just(0u32), u32::MAX - 3_000_000..u32::MAX, any::<u32>()],
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let mut both = Both::new(n_connections, seed, Tick(start));
+        let mut both = Both::new([connections, ipv6_connections], seed, Tick(start));
         for step in steps {
             both.take(step);
             both.compare();
@@ -334,7 +354,7 @@ proptest! {
 /// IPv4 connections split pairs of lines, and their ends join them again, in whatever order.
 #[test]
 fn pairs_split_and_join() {
-    let mut both = Both::new(8, 1, Tick(0));
+    let mut both = Both::new([8, 0], 1, Tick(0));
     for number in [0, 2, 4, 6, 8, 10, 12, 14] {
         assert!(both.insert(number, State::Established));
     }
@@ -352,4 +372,85 @@ fn pairs_split_and_join() {
     assert!(!both.insert(5, State::Established));
     assert!(both.insert(16, State::Established) && both.insert(18, State::Established));
     both.compare();
+}
+
+/// Room for four of IPv4 and four of IPv6 beside them: twelve lines, eight connections.
+fn mixed() -> Both {
+    Both::new([4, 4], 1, Tick(0))
+}
+
+#[test]
+fn both_families_fill_a_table_made_for_both() {
+    let mut both = mixed();
+    for number in 0..8 {
+        assert_eq!(
+            (both.table.usage().used, both.has_room(number)),
+            (u32::from(number), true)
+        );
+        assert!(both.insert(number, State::Established));
+    }
+    let full = TableUsage {
+        capacity: 8,
+        used: 8,
+    };
+    assert_eq!(both.table.usage(), full);
+    assert!(!both.insert(8, State::Established) && !both.insert(9, State::Established));
+    both.compare();
+}
+
+/// Of IPv4 alone the index runs out first, of IPv6 alone the lines do.
+#[test]
+fn a_table_is_full_by_either_limit() {
+    let mut both = mixed();
+    for number in (0..16).step_by(2) {
+        assert!(both.insert(number, State::Established));
+    }
+    assert_eq!(both.table.slab.n_used(), 8, "lines are left");
+    assert!(!both.insert(16, State::Established) && !both.insert(1, State::Established));
+    assert_eq!(both.table.usage().capacity, 8);
+
+    let mut both = mixed();
+    for number in (1..13).step_by(2) {
+        assert!(both.insert(number, State::Established));
+    }
+    assert_eq!(both.table.slab.n_used(), 12, "no line is left");
+    assert!(!both.insert(13, State::Established) && !both.insert(0, State::Established));
+    let full = TableUsage {
+        capacity: 6,
+        used: 6,
+    };
+    assert_eq!(both.table.usage(), full);
+}
+
+/// Where a pair of lines is free, an IPv6 connection needs one other's place only: the one that is worth least, whatever
+/// stands beside it.
+#[test]
+fn where_connections_run_out_one_goes_for_one_of_ipv6() {
+    let mut both = mixed();
+    for number in (0..16).step_by(2) {
+        let state = if number == 6 {
+            State::SynRecv
+        } else {
+            State::Established
+        };
+        assert!(both.insert(number, state));
+    }
+    assert!(!both.insert(1, State::Established));
+    let ended = both.table.evict(Room::Pair, both.now);
+    let destinations = ended.map(|ended| ended.map(|ended| ended.destination));
+    assert_eq!(destinations, [Some(6), None]);
+    both.twin.remove(&6);
+    assert!(both.insert(1, State::Established));
+    both.compare();
+}
+
+/// What a connection costs is what was reckoned with when the table was laid out: 93⅓ bytes and 165⅓.
+#[test]
+fn bytes_of_a_connection_by_family() {
+    let bytes = |connections, ipv6_connections| {
+        crate::bytes_needed(connections, ipv6_connections) as f64 / 1e6
+    };
+    assert!(bytes(1_000_000, 0) < 94.0);
+    assert!(bytes(0, 1_000_000) < 166.0);
+    assert!(bytes(1_000_000, 1_000_000) < 94.0 + 166.0);
 }

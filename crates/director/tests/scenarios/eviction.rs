@@ -97,7 +97,7 @@ fn an_ipv6_connection_takes_the_room_of_two() {
     let usage = rig.directors[0].usage();
     assert_eq!(
         (usage.used, usage.capacity),
-        (u32::from(CONNECTIONS), u32::from(CONNECTIONS))
+        (u32::from(CONNECTIONS) / 2, u32::from(CONNECTIONS) / 2)
     );
     rig.forward(&tcp(client(IPV6, 1), IPV6.vip).syn());
     assert_eq!(rig.directors[0].n_evicted(), 1);

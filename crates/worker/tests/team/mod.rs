@@ -213,6 +213,7 @@ impl Team {
         let publisher = Publisher::new(mailboxes.clone(), Arc::clone(&snapshot));
         let sizes = Sizes {
             connections: plan.connections,
+            ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
         let ends = punt_senders.into_iter().zip(order_receivers);
