@@ -15,9 +15,7 @@ use weir_config::compile::Numbers;
 use weir_config::sizing::{self, Sizing};
 use weir_config::{Config, Memory};
 use weir_control::{Control, Limits, SlowPath};
-use weir_director::{
-    Director, Generation, Load, NextHopId, Seed, Sizes, Snapshot, Steering, Tick, WorkerId,
-};
+use weir_director::{Director, Generation, Load, NextHopId, Seed, Sizes, Snapshot, Tick, WorkerId};
 use weir_dpdk::{Eal, EalConfig, EalMemory};
 use weir_memory::Pages;
 use weir_worker::{
@@ -128,7 +126,12 @@ impl Appliance {
                 .collect(),
             ..EalConfig::new(eal_memory(config, &sizing))
         })?;
-        let OpenPorts { ports, workers } = ports::open(&eal, config)?;
+        let seed = random_seed()?;
+        let OpenPorts {
+            ports,
+            workers,
+            steering,
+        } = ports::open(&eal, config, seed)?;
         // (2) The slow path and the first snapshot.
         let facts: Vec<_> = ports.iter().map(|port| port.facts.clone()).collect();
         let mut slow_path = SlowPath::new(facts.clone(), Limits::default(), began);
@@ -144,12 +147,10 @@ impl Appliance {
             began,
         );
         let n_workers = config.runtime.workers.len();
-        let seed = random_seed()?;
-        let spreads = ports.iter().map(|open| open.spread.rss.clone()).collect();
         let first = Arc::new(Snapshot {
             generation: Generation(1),
             next_hops: Arc::new(slow_path.next_hops()),
-            steering: Arc::new(Steering::new(n_workers as u8, seed, spreads)),
+            steering: Arc::new(steering),
             services: compiled.services,
             routes: compiled.routes,
             addresses: compiled.addresses,

@@ -11,6 +11,7 @@ mod io;
 mod ports;
 mod rows;
 mod run;
+mod spread;
 mod way;
 
 use std::io::Write;

@@ -6,14 +6,13 @@
 use weir_config::sizing;
 use weir_config::{Config, Device};
 use weir_control::PortFacts;
-use weir_director::{HashedL4Ports, PortId, Rss, WorkerId};
-use weir_dpdk::{
-    Eal, Error, Mempool, MempoolConfig, Port, PortConfig, PortInfo, PortOptions, RssState,
-};
+use weir_director::{PortId, Seed, Steering, WorkerId};
+use weir_dpdk::{Eal, Error, Mempool, MempoolConfig, Port, PortConfig, PortInfo, PortOptions};
 use weir_wire::ethernet::Mac;
 use weir_worker::PortPlan;
 
 use crate::io::DpdkIo;
+use crate::spread::{self, Spread, Told};
 
 /// An open port, and what it turned out to be.
 pub(crate) struct OpenPort {
@@ -28,21 +27,14 @@ pub(crate) struct OpenPort {
     pool: Mempool,
 }
 
-/// How a port's packets find their worker.
-#[derive(Clone)]
-pub(crate) struct Spread {
-    /// What the director computes with; `None`: it goes by its own hash.
-    pub(crate) rss: Option<Rss>,
-    /// What was chosen and why, in words.
-    pub(crate) why: String,
-}
-
 /// All ports, and each worker's queues and plan.
 pub(crate) struct OpenPorts {
     /// By `PortId`.
     pub(crate) ports: Vec<OpenPort>,
     /// By `WorkerId`.
     pub(crate) workers: Vec<(DpdkIo, Vec<PortPlan>)>,
+    /// Which worker owns a flow.
+    pub(crate) steering: Steering,
 }
 
 /// DPDK's word for a device.
@@ -56,8 +48,8 @@ pub(crate) fn dpdk_device(device: &Device) -> weir_dpdk::Device {
     }
 }
 
-/// Opens and starts every port of the configuration.
-pub(crate) fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
+/// Opens and starts every port of the configuration. Where none tells how it spreads packets, `seed` does it.
+pub(crate) fn open(eal: &Eal, config: &Config, seed: Seed) -> Result<OpenPorts, Error> {
     let n_workers = config.runtime.workers.len();
     let mut ports = Vec::new();
     let mut queues = Vec::new();
@@ -69,12 +61,18 @@ pub(crate) fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
             its_queues.transmit.into_iter(),
         ));
     }
+    let clients = spread::client_port(config);
+    spread_packets(&mut ports, clients, n_workers)?;
+    let subnets = config.ports.iter().map(|port| port.addresses.as_slice());
+    let spreads = ports.iter().map(|open| &open.spread).zip(subnets);
+    let steering = spread::steering(spreads, clients, n_workers, seed);
     // The control thread's frames may be any port's: the pool of the largest buffers holds them all.
     let largest = ports.iter().max_by_key(|port| port.facts.mtu);
     let Some(pool) = largest.map(|port| port.pool.clone()) else {
         return Ok(OpenPorts {
             ports,
             workers: Vec::new(),
+            steering,
         });
     };
     let workers = (0..n_workers)
@@ -109,7 +107,11 @@ pub(crate) fn open(eal: &Eal, config: &Config) -> Result<OpenPorts, Error> {
             )
         })
         .collect();
-    Ok(OpenPorts { ports, workers })
+    Ok(OpenPorts {
+        ports,
+        workers,
+        steering,
+    })
 }
 
 fn open_one(
@@ -150,7 +152,6 @@ fn open_one(
         &pool,
     )?;
     let info = open.info()?;
-    let spread = spread(&open, &info, n_workers)?;
     let facts = PortFacts {
         id,
         name: port.name.clone(),
@@ -163,51 +164,99 @@ fn open_one(
             port: open,
             info,
             facts,
-            spread,
+            spread: Spread::default(),
             pool,
         },
         queues,
     ))
 }
 
-/// How flows find their worker on a port: by RSS if the port tells all there is to know about it.
-fn spread(port: &Port, info: &PortInfo, n_workers: usize) -> Result<Spread, Error> {
+/// Makes the ports agree with the one by which most clients come, as far as they can, and chooses by what their packets
+/// find their worker.
+fn spread_packets(ports: &mut [OpenPort], clients: usize, n_workers: usize) -> Result<(), Error> {
+    let mut told: Vec<_> = ports
+        .iter()
+        .map(|open| tell(open, n_workers))
+        .collect::<Result<_, _>>()?;
+    if let Some(Told::Rss(of_clients)) = told.get(clients) {
+        let of_clients = of_clients.clone();
+        for (open, told) in ports.iter().zip(&mut told) {
+            let Told::Rss(state) = &*told else { continue };
+            let Some(wanted) = spread::wanted(&of_clients, state) else {
+                continue;
+            };
+            // What it does not take, or takes and does not do, is seen when it is asked again.
+            let _ = open.port.set_rss_key(&wanted.key, wanted.fields);
+            let _ = open.port.set_rss_table(&wanted.table);
+            *told = tell(open, n_workers)?;
+        }
+    }
+    let names: Vec<_> = ports.iter().map(|open| open.facts.name.clone()).collect();
+    let rows: Vec<_> = names.iter().map(String::as_str).zip(told).collect();
+    for (open, spread) in ports
+        .iter_mut()
+        .zip(spread::choose(&rows, clients, n_workers))
+    {
+        open.spread = spread;
+    }
+    Ok(())
+}
+
+/// What a port tells of how it spreads packets over the workers' queues.
+fn tell(open: &OpenPort, n_workers: usize) -> Result<Told, Error> {
     if n_workers == 1 {
-        return Ok(Spread::unknown("one worker owns every flow"));
+        return Ok(Told::OneWorker);
     }
-    let n_queues = usize::from(info.n_rx_queues);
+    let n_queues = usize::from(open.info.n_rx_queues);
     if n_queues < n_workers {
-        let why =
-            format!("{n_queues} queue(s) for {n_workers} workers; weir's own hash names the owner");
-        return Ok(Spread::unknown(why));
+        let why = format!("{n_queues} queue(s) for {n_workers} workers");
+        return Ok(Told::Nothing(why));
     }
-    let Some(RssState { key, table, fields }) = port.rss()? else {
-        return Ok(Spread::unknown(
-            "the device does not tell its RSS key; weir's own hash names the owner",
-        ));
-    };
-    let hashed = HashedL4Ports {
-        tcp_v4: fields.ipv4_tcp,
-        udp_v4: fields.ipv4_udp,
-        tcp_v6: fields.ipv6_tcp,
-        udp_v6: fields.ipv6_udp,
-    };
-    Ok(match Rss::new(&key, &table, hashed, n_workers as u8) {
-        Some(rss) => Spread {
-            rss: Some(rss),
-            why: "RSS: its queue names the owner, local ports are chosen to match".to_owned(),
-        },
-        None => Spread::unknown(
-            "the device's RSS key or table cannot be computed with; weir's own hash names the owner",
-        ),
+    Ok(match open.port.rss()? {
+        Some(state) => Told::Rss(state),
+        None => Told::Nothing("the device does not tell its RSS key".to_owned()),
     })
 }
 
-impl Spread {
-    fn unknown(why: impl Into<String>) -> Self {
-        Self {
-            rss: None,
-            why: why.into(),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_dpdk::{EalConfig, EalMemory, HashedFields};
+
+    /// Two ports that keep key, table and fields as NICs do.
+    const TWO: &str = "(
+        runtime: (workers: [0, 1]),
+        ports: {
+            \"wan\": (device: Vdev(\"net_null0\"), addresses: [\"192.0.2.10/24\"]),
+            \"wan2\": (device: Vdev(\"net_null1\"), addresses: [\"198.51.100.10/24\"]),
+        },
+    )";
+
+    #[test]
+    fn a_second_port_is_given_the_firsts_key_and_table() {
+        let eal = Eal::init(&EalConfig::new(EalMemory::Anonymous { mib: 128 })).unwrap();
+        let config = Config::parse(TWO, "two.ron", &[0, 1]).unwrap();
+        let mut ports = open(&eal, &config, Seed([1; 4])).unwrap().ports;
+        let told = |open: &OpenPort| open.port.rss().unwrap().unwrap();
+        let first = told(&ports[0]);
+        // Each has its own, as two NICs from two makers would.
+        let other_key: Vec<u8> = first.key.iter().map(|byte| byte ^ 0x5a).collect();
+        let other_table: Vec<u16> = first.table.iter().map(|queue| 1 - queue).collect();
+        assert_eq!(
+            ports[1].port.set_rss_key(&other_key, HashedFields::ALL),
+            Ok(true)
+        );
+        assert_eq!(ports[1].port.set_rss_table(&other_table), Ok(true));
+        assert_ne!(told(&ports[1]), first);
+
+        spread_packets(&mut ports, 0, 2).unwrap();
+        assert_eq!((told(&ports[0]), told(&ports[1])), (first.clone(), first));
+        let whys = ports.iter().map(|open| open.spread.why.as_str());
+        assert!(
+            whys.clone()
+                .all(|why| why.contains("its queue names the owner")),
+            "{:?}",
+            whys.collect::<Vec<_>>()
+        );
     }
 }

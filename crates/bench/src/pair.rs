@@ -10,7 +10,6 @@ use anyhow::{Result, ensure};
 use core_affinity::CoreId;
 use weir_director::{AddressUse, Direction, Protocol, Scheduler, WorkerId};
 use weir_dpdk::{Eal, Mbuf};
-use weir_testkit::WAN;
 
 use crate::bench::Bench;
 use crate::established::N_DESTINATIONS;
@@ -134,7 +133,7 @@ impl Crew {
             .map(|number| Family::V4.flow(number, Protocol::Tcp))
             .filter(|flow| {
                 flow.as_ref().map_or(true, |flow| {
-                    steering.owner(flow, AddressUse::Virtual, WAN) == self.me
+                    steering.owner(flow, AddressUse::Virtual) == self.me
                 })
             })
             .take(N_FLOWS)

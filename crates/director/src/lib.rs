@@ -39,7 +39,7 @@ pub use route::{Route, RouteTarget, Routes};
 pub use scheduler::Scheduler;
 pub use service::{ClientAddress, Destination, Method, Service, ServiceKey, Services};
 pub use snapshot::{Settings, Snapshot, Timeouts};
-pub use steering::{HashedL4Ports, Rss, Steering};
+pub use steering::{Hashed, HashedFields, Link, Rss, Steering};
 pub use tick::Tick;
 pub use totals::{DestinationTotals, Load};
 pub use verdict::{PuntReason, Verdict};

@@ -5,7 +5,8 @@
 //! Does not know: sequence numbers (`forward/sequence.rs` makes a tuple that is taken over acceptable).
 //!
 //! How it works: there are no free lists. A cursor for each destination walks all pairs of the worker's class in
-//! turn, the connection table says whether the reply's key is there.
+//! turn, the connection table says whether the reply's key is there. Where replies find their queue by LIP and not by
+//! lport, the pairs of the other LIPs are left out, and taken only when nothing else is to be had.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,6 +22,18 @@ const PROBES: u32 = 16;
 const LEAPS: u32 = 7;
 /// Where to: a step of a linear congruential generator of full period.
 const LEAP: (u32, u32) = (1_664_525, 1_013_904_223);
+
+/// How many LIPs in a row may be none of the worker's queue before it takes any.
+const LIPS_LEFT_OUT: u32 = 64;
+
+/// Which LIPs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lips {
+    /// Those whose replies go to the worker's queue.
+    OfTheQueue,
+    /// All: the replies may have to be handed over.
+    All,
+}
 
 /// A range of L4 ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,20 +119,56 @@ pub(crate) struct LocalPortSearch<'a> {
 }
 
 impl LocalPortSearch<'_> {
-    /// Finds a local endpoint for the connection whose `replies` are these. Where the cursor has come upon a stretch
-    /// of living connections it leaps ahead a few times before the search is given up.
+    /// Finds a local endpoint for the connection whose `replies` are these.
     pub(crate) fn lease(
         &mut self,
         pool: &LocalPool,
         replies: &Reply,
         steering: &Steering,
     ) -> Option<LipLease> {
+        let has_choice =
+            steering.chooses_lips(replies) && self.skip_others(pool, replies, steering).is_some();
+        let of_the_queue = has_choice
+            .then(|| self.leap(pool, replies, steering, Lips::OfTheQueue))
+            .flatten();
+        of_the_queue.or_else(|| self.leap(pool, replies, steering, Lips::All))
+    }
+
+    /// Where the cursor has come upon a stretch of living connections it leaps ahead a few times before the search is
+    /// given up.
+    fn leap(
+        &mut self,
+        pool: &LocalPool,
+        replies: &Reply,
+        steering: &Steering,
+        lips: Lips,
+    ) -> Option<LipLease> {
         (0..=LEAPS).find_map(|leap| {
             if leap > 0 {
                 *self.cursor = self.cursor.wrapping_mul(LEAP.0).wrapping_add(LEAP.1);
             }
-            self.probe(pool, replies, steering)
+            self.probe(pool, replies, steering, lips)
         })
+    }
+
+    /// Moves the cursor on to a LIP of the worker's queue. `None`: there is none near.
+    fn skip_others(
+        &mut self,
+        pool: &LocalPool,
+        replies: &Reply,
+        steering: &Steering,
+    ) -> Option<()> {
+        let n_addresses = pool.n_addresses(replies.real.ip());
+        let n_others = (0..n_addresses.min(LIPS_LEFT_OUT)).find(|n_others| {
+            let pair = self
+                .cursor
+                .wrapping_add(self.origin)
+                .wrapping_add(*n_others);
+            let lip = pool.address(replies.real.ip(), pair % n_addresses);
+            steering.is_lip_of_queue(replies, lip)
+        })?;
+        *self.cursor = self.cursor.wrapping_add(n_others);
+        Some(())
     }
 
     /// The first free one of the next few, else the one of them whose connection is over and unseen for longest.
@@ -128,10 +177,14 @@ impl LocalPortSearch<'_> {
         pool: &LocalPool,
         replies: &Reply,
         steering: &Steering,
+        lips: Lips,
     ) -> Option<LipLease> {
         let n_addresses = pool.n_addresses(replies.real.ip());
         let mut oldest: Option<(u32, LipLease)> = None;
         for _ in 0..PROBES {
+            if lips == Lips::OfTheQueue && self.skip_others(pool, replies, steering).is_none() {
+                break;
+            }
             let pair = self.cursor.wrapping_add(self.origin);
             *self.cursor = self.cursor.wrapping_add(1);
             let lip = pool.address(replies.real.ip(), pair.checked_rem(n_addresses)?);

@@ -56,8 +56,8 @@ pub(crate) fn open(
         .find(headers.key.destination().ip())
         .ok_or(Verdict::Drop(DropReason::AddressNotOurs))?;
     // (2) Who had the connection that is over goes on.
-    if let (Arrival::Wire { port, .. }, None) = (arrival, over) {
-        let owner = snapshot.steering.owner(&headers.key, destination_use, port);
+    if let (Arrival::Wire { .. }, None) = (arrival, over) {
+        let owner = snapshot.steering.owner(&headers.key, destination_use);
         if owner != me {
             return Err(Verdict::HandOff(owner));
         }
@@ -160,7 +160,6 @@ fn open_for(
     let replies = Reply {
         protocol: service.key.protocol,
         real: destination.real,
-        port: snapshot.next_hops.get(destination.next_hop).port,
         worker: me,
     };
     let totals = &mut ledger.destinations[destination.id.0 as usize];

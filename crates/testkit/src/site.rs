@@ -14,9 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_director::{
-    AddressUse, ClientAddress, Destination, DestinationId, Generation, L4PortRange, LocalAddresses,
-    LocalPool, Method, NextHop, NextHopId, NextHops, PortId, Route, RouteTarget, Routes, Scheduler,
-    Seed, Service, ServiceId, ServiceKey, Services, Settings, Snapshot, Steering, Timeouts,
+    AddressUse, ClientAddress, Destination, DestinationId, Generation, L4PortRange, Link,
+    LocalAddresses, LocalPool, Method, NextHop, NextHopId, NextHops, PortId, Route, RouteTarget,
+    Routes, Rss, Scheduler, Seed, Service, ServiceId, ServiceKey, Services, Settings, Snapshot,
+    Steering, Timeouts,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{L4Port, Protocol};
@@ -98,6 +99,9 @@ pub struct Site {
     local_addresses: Vec<IpAddr>,
     l4_ports: L4PortRange,
     settings: Settings,
+    /// How the port towards the clients spreads packets, if it tells.
+    clients: Option<Arc<Rss>>,
+    links: Vec<Link>,
 }
 
 impl Default for Site {
@@ -121,6 +125,8 @@ impl Site {
             local_addresses: Vec::new(),
             l4_ports: L4PortRange::DEFAULT,
             settings: Settings::default(),
+            clients: None,
+            links: Vec::new(),
         };
         for own in ["192.0.2.10", "10.0.0.1", "2001:db8:2::10", "fd00::1"] {
             site.addresses.push((address(own), AddressUse::Own));
@@ -152,6 +158,24 @@ impl Site {
     /// That many workers.
     pub fn workers(mut self, n_workers: u8) -> Self {
         self.n_workers = n_workers;
+        self
+    }
+
+    /// [`WAN`] tells that it spreads packets so.
+    pub fn rss_on_wan(mut self, rss: &Arc<Rss>) -> Self {
+        self.clients = Some(Arc::clone(rss));
+        self
+    }
+
+    /// [`LAN`] tells that it spreads packets so.
+    pub fn rss_on_lan(mut self, rss: &Arc<Rss>) -> Self {
+        let subnets = ["10.0.0.0/24", "fd00::/64"].iter();
+        self.links = subnets
+            .map(|subnet| Link {
+                subnet: subnet.parse().expect("a prefix"),
+                rss: Arc::clone(rss),
+            })
+            .collect();
         self
     }
 
@@ -347,7 +371,12 @@ impl Site {
             routes: Arc::new(Routes::new(self.routes.clone())),
             next_hops: Arc::new(NextHops::new(self.hops.iter().copied())),
             addresses: Arc::new(self.addresses.iter().copied().collect::<LocalAddresses>()),
-            steering: Arc::new(Steering::new(self.n_workers, Self::SEED, Vec::new())),
+            steering: Arc::new(Steering::new(
+                self.n_workers,
+                Self::SEED,
+                self.clients.clone(),
+                self.links.clone(),
+            )),
             counted: self.destination_ids.values().copied().collect(),
             settings: self.settings,
         })

@@ -1,66 +1,100 @@
 //! Which worker owns a flow.
 //!
-//! Promises: every worker gives the same answer, whatever queue a packet came in by; both directions of a FULLNAT
-//! connection have the same owner, because its local port was chosen so.
+//! Promises: every worker gives the same answer, whatever port and queue a packet came in by; both directions of a
+//! FULLNAT connection have the same owner, because its local port was chosen so.
 //! Does not know: tables and rings. Asked on a miss only.
 //!
-//! How it works: on a port that tells how it spreads packets (`rss`), the owner is the worker whose queue it picks, so
-//! that packets seldom change hands. On any other, a client's flow belongs by weir's own hash of (CIP, cport), a
-//! reply by its local port modulo the number of workers. The queue of arrival is never evidence: packets that come in
-//! elsewhere are handed over.
+//! How it works: where it is known how a port spreads packets (`rss`), the owner is the worker whose queue it picks, so
+//! that packets seldom change hands. For clients' flows that port is one for all, whatever port they come by: routes
+//! move, and a flow must not lose its owner for that. For replies it is the port on whose link the LIP lies. Where
+//! nothing is known, a client's flow belongs by weir's own hash of (CIP, cport), a reply by its local port modulo the
+//! number of workers. The port and the queue of arrival are never evidence: packets that come in elsewhere are handed
+//! over.
+//!
+//! Where a link's port hashes addresses only, no choice of local port leads a reply to a queue, but the choice of LIP
+//! does. Replies belong by local port modulo the number of workers there too, so that a worker for which a pool has no
+//! LIP of its queue, or none left, takes another and has its replies handed over.
 
 mod rss;
 mod toeplitz;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use weir_wire::{Endpoint, FlowKey, L4Port, Protocol};
 
-pub use rss::{HashedL4Ports, Rss};
+pub use rss::{Hashed, HashedFields, Rss};
 
-use crate::{AddressUse, L4PortRange, PortId, Seed, WorkerId};
+use crate::{AddressUse, L4PortRange, Seed, WorkerId};
 
-/// Decides the owner of a flow. The same for all workers of a process.
+/// Decides the owner of a flow. The same for all workers of a process, and never changed: living connections go by it.
 #[derive(Clone, Debug)]
 pub struct Steering {
     n_workers: u8,
     seed: Seed,
-    /// By `PortId`; `None`, or no row: the port does not tell how it spreads packets.
-    ports: Vec<Option<Rss>>,
+    clients: Option<Arc<Rss>>,
+    links: Vec<Link>,
+}
+
+/// A link on which LIPs lie.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Its addresses.
+    pub subnet: IpNet,
+    /// How the port on it spreads packets.
+    pub rss: Arc<Rss>,
 }
 
 impl Default for Steering {
     /// One worker owns everything.
     fn default() -> Self {
-        Self::new(1, Seed([0; 4]), Vec::new())
+        Self::new(1, Seed([0; 4]), None, Vec::new())
     }
 }
 
 impl Steering {
-    /// For `n_workers` workers, at least one. `ports[i]`: how port *i* spreads packets, if it tells.
-    pub fn new(n_workers: u8, seed: Seed, ports: Vec<Option<Rss>>) -> Self {
+    /// For `n_workers` workers, at least one. `clients`: how the port spreads packets by which most clients come, if it
+    /// tells; `links`: those of ports that tell.
+    pub fn new(n_workers: u8, seed: Seed, clients: Option<Arc<Rss>>, links: Vec<Link>) -> Self {
         Self {
             n_workers: n_workers.max(1),
             seed,
-            ports,
+            clients,
+            links,
         }
     }
 
-    /// The worker that owns a packet of flow `key` on `port`, whose destination address has `destination_use`.
-    pub fn owner(&self, key: &FlowKey, destination_use: AddressUse, port: PortId) -> WorkerId {
+    /// The worker that owns a packet of flow `key`, whose destination address has `destination_use`.
+    pub fn owner(&self, key: &FlowKey, destination_use: AddressUse) -> WorkerId {
         if self.n_workers == 1 {
             return WorkerId(0);
         }
-        self.rss(port)
-            .and_then(|rss| rss.owner(key))
-            .unwrap_or_else(|| match destination_use {
-                AddressUse::Virtual | AddressUse::FormerlyVirtual | AddressUse::Own => {
-                    self.owner_of_client(key)
-                }
-                AddressUse::Local | AddressUse::FormerlyLocal => {
-                    self.owner_of_local_port(key.destination().port())
-                }
-            })
+        match destination_use {
+            AddressUse::Virtual | AddressUse::FormerlyVirtual | AddressUse::Own => {
+                let told = self.clients.as_ref().and_then(|rss| rss.owner(key));
+                told.unwrap_or_else(|| self.owner_of_client(key))
+            }
+            AddressUse::Local | AddressUse::FormerlyLocal => {
+                let local = key.destination();
+                let told = self.rss(local.ip()).and_then(|rss| rss.owner_by_lport(key));
+                told.unwrap_or_else(|| self.owner_of_local_port(local.port()))
+            }
+        }
+    }
+
+    /// Whether the replies go to the worker's queue for some LIPs and to others' for the rest, whatever the local port.
+    pub(crate) fn chooses_lips(&self, reply: &Reply) -> bool {
+        let by_addresses =
+            |link: &Link| link.rss.hashed(reply.protocol, reply.real.ip()) == Hashed::Addresses;
+        self.n_workers > 1 && self.links.iter().any(by_addresses)
+    }
+
+    /// Where that is so: whether a LIP is one of those whose replies go to the worker's queue.
+    pub(crate) fn is_lip_of_queue(&self, reply: &Reply, lip: IpAddr) -> bool {
+        self.rss(lip)
+            .and_then(|rss| rss.owner_by_lip(reply.protocol, reply.real.ip(), lip))
+            .is_none_or(|owner| owner == reply.worker)
     }
 
     /// The `place`-th of the local ports that `reply` allows. Places go on for ever, round and round. `None`: there is
@@ -75,20 +109,21 @@ impl Steering {
         let Reply {
             protocol,
             real,
-            port,
             worker,
         } = *reply;
         let told = match self.n_workers {
             1 => None,
             _ => self
-                .rss(port)
+                .rss(lip)
                 .and_then(|rss| rss.local_port(protocol, real, lip, worker, range, place)),
         };
         told.unwrap_or_else(|| Residues::new(range, self.n_workers, worker).get(place))
     }
 
-    fn rss(&self, port: PortId) -> Option<&Rss> {
-        self.ports.get(usize::from(port.0))?.as_ref()
+    /// How the port on a LIP's link spreads packets.
+    fn rss(&self, lip: IpAddr) -> Option<&Rss> {
+        let link = self.links.iter().find(|link| link.subnet.contains(&lip))?;
+        Some(&link.rss)
     }
 
     fn owner_of_local_port(&self, lport: L4Port) -> WorkerId {
@@ -119,8 +154,6 @@ pub(crate) struct Reply {
     pub(crate) protocol: Protocol,
     /// The real server they come from.
     pub(crate) real: Endpoint,
-    /// The port by which they come.
-    pub(crate) port: PortId,
     /// The worker that they must belong to.
     pub(crate) worker: WorkerId,
 }

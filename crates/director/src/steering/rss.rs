@@ -15,22 +15,33 @@ use weir_wire::{Endpoint, FlowKey, L4Port, Protocol};
 use super::toeplitz::{End, Toeplitz};
 use crate::{L4PortRange, WorkerId};
 
-/// Whose L4 ports are hashed, by protocol and family. Where they are not, two flows of the same addresses would fall
-/// on the same queue whatever local port they have.
+/// What of a packet is hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HashedL4Ports {
-    /// TCP over IPv4.
-    pub tcp_v4: bool,
-    /// UDP over IPv4.
-    pub udp_v4: bool,
-    /// TCP over IPv6.
-    pub tcp_v6: bool,
-    /// UDP over IPv6.
-    pub udp_v6: bool,
+pub enum Hashed {
+    /// Nothing: it falls on some queue or other.
+    #[default]
+    Nothing,
+    /// Addresses only: two flows between the same two fall on the same queue.
+    Addresses,
+    /// Addresses and L4 ports.
+    L4Ports,
 }
 
-impl HashedL4Ports {
-    fn include(self, protocol: Protocol, like: IpAddr) -> bool {
+/// What is hashed, by protocol and family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashedFields {
+    /// TCP over IPv4.
+    pub tcp_v4: Hashed,
+    /// UDP over IPv4.
+    pub udp_v4: Hashed,
+    /// TCP over IPv6.
+    pub tcp_v6: Hashed,
+    /// UDP over IPv6.
+    pub udp_v6: Hashed,
+}
+
+impl HashedFields {
+    fn of(self, protocol: Protocol, like: IpAddr) -> Hashed {
         match (protocol, like) {
             (Protocol::Tcp, IpAddr::V4(_)) => self.tcp_v4,
             (Protocol::Udp, IpAddr::V4(_)) => self.udp_v4,
@@ -44,7 +55,7 @@ impl HashedL4Ports {
 #[derive(Clone, Debug)]
 pub struct Rss {
     toeplitz: Toeplitz,
-    hashed: HashedL4Ports,
+    fields: HashedFields,
     /// The redirection table. Invariant: its length is a power of two.
     table: Vec<WorkerId>,
     /// By worker: the entries that name it.
@@ -56,7 +67,7 @@ pub struct Rss {
 impl Rss {
     /// `key` as the port uses it, at least 40 bytes; `table` its redirection table, whose length is a power of two
     /// and whose queues are those of `n_workers` workers. `None` when one of them is not so.
-    pub fn new(key: &[u8], table: &[u16], hashed: HashedL4Ports, n_workers: u8) -> Option<Self> {
+    pub fn new(key: &[u8], table: &[u16], fields: HashedFields, n_workers: u8) -> Option<Self> {
         let toeplitz = Toeplitz::new(key)?;
         let is_plain = table.len().is_power_of_two()
             && table.iter().all(|queue| *queue < u16::from(n_workers));
@@ -78,19 +89,49 @@ impl Rss {
             v4: classes(IpAddr::from([0; 4])),
             v6: classes(IpAddr::from([0; 16])),
             toeplitz,
-            hashed,
+            fields,
             table,
             entries,
         })
     }
 
-    /// The worker whose queue gets the flow; `None` where its L4 ports are not hashed.
-    pub(super) fn owner(&self, key: &FlowKey) -> Option<WorkerId> {
+    pub(super) fn hashed(&self, protocol: Protocol, like: IpAddr) -> Hashed {
+        self.fields.of(protocol, like)
+    }
+
+    /// The worker whose queue gets the flow; `None` where nothing of it is hashed.
+    pub fn owner(&self, key: &FlowKey) -> Option<WorkerId> {
         let (source, destination) = (key.source(), key.destination());
-        self.hashed.include(key.protocol(), source.ip()).then(|| {
-            let hash = self.from(source) ^ self.to(destination);
-            self.table[hash as usize & (self.table.len() - 1)]
-        })
+        match self.fields.of(key.protocol(), source.ip()) {
+            Hashed::Nothing => None,
+            Hashed::Addresses => Some(self.owner_of(self.between(source.ip(), destination.ip()))),
+            Hashed::L4Ports => Some(self.owner_of(self.from(source) ^ self.to(destination))),
+        }
+    }
+
+    /// Likewise; `None` where the reply's local port has no say in it.
+    pub(super) fn owner_by_lport(&self, reply: &FlowKey) -> Option<WorkerId> {
+        match self.fields.of(reply.protocol(), reply.source().ip()) {
+            Hashed::Nothing | Hashed::Addresses => None,
+            Hashed::L4Ports => self.owner(reply),
+        }
+    }
+
+    /// The worker whose queue gets all replies from `rip` to `lip`; `None` where addresses alone do not tell.
+    pub(super) fn owner_by_lip(
+        &self,
+        protocol: Protocol,
+        rip: IpAddr,
+        lip: IpAddr,
+    ) -> Option<WorkerId> {
+        match self.fields.of(protocol, lip) {
+            Hashed::Nothing | Hashed::L4Ports => None,
+            Hashed::Addresses => Some(self.owner_of(self.between(rip, lip))),
+        }
+    }
+
+    fn owner_of(&self, hash: u32) -> WorkerId {
+        self.table[hash as usize & (self.table.len() - 1)]
     }
 
     /// The `place`-th of the local ports, within `range`, whose replies (from `real` to `lip`) reach `worker`'s queue.
@@ -105,8 +146,9 @@ impl Rss {
         range: L4PortRange,
         place: u32,
     ) -> Option<Option<L4Port>> {
-        if !self.hashed.include(protocol, lip) {
-            return None;
+        match self.fields.of(protocol, lip) {
+            Hashed::Nothing | Hashed::Addresses => return None,
+            Hashed::L4Ports => {}
         }
         let Some(entries) = self
             .entries
@@ -122,6 +164,11 @@ impl Rss {
         let lports = classes.within(entry ^ base, range);
         let index = (place / n_entries).checked_rem(lports.len() as u32);
         Some(index.map(|index| lports[index as usize]))
+    }
+
+    fn between(&self, source: IpAddr, destination: IpAddr) -> u32 {
+        self.toeplitz.address(source, End::Source)
+            ^ self.toeplitz.address(destination, End::Destination)
     }
 
     fn from(&self, source: Endpoint) -> u32 {

@@ -15,13 +15,17 @@ const KEY: [u8; 40] = [
     0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c,
     0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 ];
-const PORT: PortId = PortId(0);
-const ALL_HASHED: HashedL4Ports = HashedL4Ports {
-    tcp_v4: true,
-    udp_v4: true,
-    tcp_v6: true,
-    udp_v6: true,
-};
+const ALL_HASHED: HashedFields = all(Hashed::L4Ports);
+const ADDRESSES_HASHED: HashedFields = all(Hashed::Addresses);
+
+const fn all(hashed: Hashed) -> HashedFields {
+    HashedFields {
+        tcp_v4: hashed,
+        udp_v4: hashed,
+        tcp_v6: hashed,
+        udp_v6: hashed,
+    }
+}
 
 fn key(source: &str, destination: &str) -> FlowKey {
     FlowKey::new(
@@ -34,19 +38,26 @@ fn key(source: &str, destination: &str) -> FlowKey {
 
 /// A port that tells nothing.
 fn silent(n_workers: u8) -> Steering {
-    Steering::new(n_workers, SEED, vec![None])
+    Steering::new(n_workers, SEED, None, Vec::new())
 }
 
 /// A port with RSS over a table of `n_entries`, dealt out to the workers in turn.
-fn rss(n_workers: u8, n_entries: u16, hashed: HashedL4Ports) -> Steering {
+fn port(n_workers: u8, n_entries: u16, fields: HashedFields) -> Arc<Rss> {
     let table: Vec<_> = (0..n_entries)
         .map(|entry| entry % u16::from(n_workers))
         .collect();
-    Steering::new(
-        n_workers,
-        SEED,
-        vec![Rss::new(&KEY, &table, hashed, n_workers)],
-    )
+    Arc::new(Rss::new(&KEY, &table, fields, n_workers).unwrap())
+}
+
+/// One such port for everything.
+fn rss(n_workers: u8, n_entries: u16, fields: HashedFields) -> Steering {
+    let rss = port(n_workers, n_entries, fields);
+    let link = |subnet: &str| Link {
+        subnet: subnet.parse().unwrap(),
+        rss: Arc::clone(&rss),
+    };
+    let links = vec![link("10.0.0.0/24"), link("fd00::/64")];
+    Steering::new(n_workers, SEED, Some(rss), links)
 }
 
 #[test]
@@ -60,7 +71,7 @@ fn a_client_has_one_owner_whatever_it_talks_to() {
             "[2001:db8::2]:443",
         ),
     ] {
-        let owner = |vip| steering.owner(&key(client, vip), AddressUse::Virtual, PORT);
+        let owner = |vip| steering.owner(&key(client, vip), AddressUse::Virtual);
         assert_eq!(owner(first), owner(second));
     }
 }
@@ -70,7 +81,7 @@ fn clients_are_spread_evenly() {
     for steering in [silent(2), rss(2, 128, ALL_HASHED)] {
         let n_second = (0..10_000u16)
             .map(|cport| key(&format!("192.0.2.1:{cport}"), "198.51.100.1:80"))
-            .filter(|key| steering.owner(key, AddressUse::Virtual, PORT) == WorkerId(1))
+            .filter(|key| steering.owner(key, AddressUse::Virtual) == WorkerId(1))
             .count();
         assert!((4_700..5_300).contains(&n_second), "{n_second}");
     }
@@ -82,7 +93,7 @@ fn without_rss_a_reply_belongs_by_its_local_port() {
     for lport in [1024u16, 1025, 65_535] {
         let reply = key("10.0.0.11:80", &format!("10.0.0.200:{lport}"));
         assert_eq!(
-            steering.owner(&reply, AddressUse::Local, PORT),
+            steering.owner(&reply, AddressUse::Local),
             WorkerId((lport % 2) as u8)
         );
     }
@@ -91,8 +102,9 @@ fn without_rss_a_reply_belongs_by_its_local_port() {
 /// Whatever the port: the reply to a local port that a worker is given belongs to that worker.
 #[test]
 fn the_reply_to_a_workers_local_port_is_its_own() {
-    let unhashed = HashedL4Ports {
-        tcp_v4: false,
+    let mixed = HashedFields {
+        tcp_v4: Hashed::Nothing,
+        tcp_v6: Hashed::Addresses,
         ..ALL_HASHED
     };
     for (n_workers, steering) in [
@@ -102,7 +114,8 @@ fn the_reply_to_a_workers_local_port_is_its_own() {
         (2, rss(2, 128, ALL_HASHED)),
         (3, rss(3, 512, ALL_HASHED)),
         (4, rss(4, 4, ALL_HASHED)),
-        (2, rss(2, 128, unhashed)),
+        (2, rss(2, 128, mixed)),
+        (3, rss(3, 128, ADDRESSES_HASHED)),
     ] {
         for (real, lip) in [
             ("10.0.0.11:8080", "10.0.0.200"),
@@ -113,7 +126,6 @@ fn the_reply_to_a_workers_local_port_is_its_own() {
                 let reply = Reply {
                     protocol: Protocol::Tcp,
                     real,
-                    port: PORT,
                     worker,
                 };
                 for place in 0..500 {
@@ -122,7 +134,7 @@ fn the_reply_to_a_workers_local_port_is_its_own() {
                     assert!((range.first..=range.last).contains(&lport));
                     let key = FlowKey::new(Protocol::Tcp, real, Endpoint::new(lip, lport)).unwrap();
                     assert_eq!(
-                        steering.owner(&key, AddressUse::Local, PORT),
+                        steering.owner(&key, AddressUse::Local),
                         worker,
                         "{real} {lip} {lport}"
                     );
@@ -149,7 +161,6 @@ fn every_port_of_the_range_belongs_to_one_worker() {
             let reply = Reply {
                 protocol: Protocol::Tcp,
                 real,
-                port: PORT,
                 worker,
             };
             // Classes differ in length by a few where the range cuts them, so a few places more reach all.
@@ -178,12 +189,111 @@ fn a_range_smaller_than_the_number_of_workers_leaves_some_without() {
         let reply = Reply {
             protocol: Protocol::Tcp,
             real,
-            port: PORT,
             worker: WorkerId(worker),
         };
         silent(2).local_port(&reply, "10.0.0.200".parse().unwrap(), range, 7)
     };
     assert_eq!((local_port(0), local_port(1)), (Some(5000), None));
+}
+
+/// Where addresses only are hashed: a LIP is of the queue that all its replies fall on, whatever their L4 ports.
+#[test]
+fn a_lip_of_the_queue_is_one_whose_replies_fall_on_it() {
+    for (real, lips) in [("10.0.0.11:8080", "10.0.0."), ("[fd00::11]:8080", "fd00::")] {
+        let (steering, nic) = (
+            rss(3, 128, ADDRESSES_HASHED),
+            port(3, 128, ADDRESSES_HASHED),
+        );
+        let mut n_lips = [0; 3];
+        for last in 100..200 {
+            let lip: IpAddr = format!("{lips}{last}").parse().unwrap();
+            let queues: HashSet<_> = [(8080, 1024), (8080, 65_535), (1, 1)]
+                .iter()
+                .map(|(rport, lport)| {
+                    let real = Endpoint::new(real.parse::<Endpoint>().unwrap().ip(), *rport);
+                    let reply = FlowKey::new(Protocol::Tcp, real, Endpoint::new(lip, *lport));
+                    nic.owner(&reply.unwrap()).unwrap()
+                })
+                .collect();
+            for worker in (0..3).map(WorkerId) {
+                let reply = Reply {
+                    protocol: Protocol::Tcp,
+                    real: real.parse().unwrap(),
+                    worker,
+                };
+                assert!(steering.chooses_lips(&reply));
+                let is_of_queue = steering.is_lip_of_queue(&reply, lip);
+                assert_eq!(
+                    HashSet::from([worker]) == queues,
+                    is_of_queue,
+                    "{lip} {queues:?}"
+                );
+                n_lips[usize::from(worker.0)] += usize::from(is_of_queue);
+            }
+        }
+        assert_eq!(n_lips.iter().sum::<usize>(), 100);
+        assert!(n_lips.iter().all(|n_lips| *n_lips > 20), "{n_lips:?}");
+    }
+}
+
+/// Of one protocol and family L4 ports may be hashed, of another addresses: each goes by its own rule.
+#[test]
+fn lips_are_chosen_only_where_l4_ports_are_not_hashed() {
+    let fields = HashedFields {
+        udp_v4: Hashed::Addresses,
+        udp_v6: Hashed::Nothing,
+        ..ALL_HASHED
+    };
+    let (one, several) = (rss(1, 4, fields), rss(2, 4, fields));
+    for (protocol, real, expected) in [
+        (Protocol::Tcp, "10.0.0.11:80", false),
+        (Protocol::Udp, "10.0.0.11:80", true),
+        (Protocol::Tcp, "[fd00::11]:80", false),
+        (Protocol::Udp, "[fd00::11]:80", false),
+    ] {
+        let reply = Reply {
+            protocol,
+            real: real.parse().unwrap(),
+            worker: WorkerId(0),
+        };
+        assert_eq!(several.chooses_lips(&reply), expected);
+        assert!(!one.chooses_lips(&reply), "one worker owns everything");
+        assert!(!silent(2).chooses_lips(&reply));
+    }
+}
+
+/// Clients go by one port's RSS, replies by that of the port on the LIP's link; off any link by their local port.
+#[test]
+fn replies_go_by_the_port_on_their_link() {
+    let other_key = KEY.map(|byte| byte ^ 0x5a);
+    let table = [0, 1];
+    let wan = port(2, 2, ALL_HASHED);
+    let lan = Arc::new(Rss::new(&other_key, &table, ALL_HASHED, 2).unwrap());
+    let link = Link {
+        subnet: "10.0.0.1/24".parse().unwrap(),
+        rss: Arc::clone(&lan),
+    };
+    let steering = Steering::new(2, SEED, Some(Arc::clone(&wan)), vec![link]);
+    let mut n_differences = 0;
+    for l4_port in 1024..1100 {
+        let client = key(&format!("198.51.100.7:{l4_port}"), "192.0.2.100:80");
+        assert_eq!(
+            Some(steering.owner(&client, AddressUse::Virtual)),
+            wan.owner(&client)
+        );
+        let reply = key("10.0.0.11:80", &format!("10.0.0.200:{l4_port}"));
+        assert_eq!(
+            Some(steering.owner(&reply, AddressUse::Local)),
+            lan.owner(&reply)
+        );
+        n_differences += u32::from(lan.owner(&reply) != wan.owner(&reply));
+        let elsewhere = key("10.0.0.11:80", &format!("10.0.1.200:{l4_port}"));
+        assert_eq!(
+            steering.owner(&elsewhere, AddressUse::Local),
+            WorkerId((l4_port % 2) as u8)
+        );
+    }
+    assert_ne!(n_differences, 0);
 }
 
 #[test]

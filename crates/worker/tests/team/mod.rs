@@ -359,7 +359,7 @@ impl Team {
         let clients = (1..=u16::MAX).map(move |cport| Endpoint::new(ip, cport));
         clients.filter(move |client| {
             let key = FlowKey::new(protocol, *client, vip).unwrap();
-            steering.owner(&key, AddressUse::Virtual, WAN) == WorkerId(worker)
+            steering.owner(&key, AddressUse::Virtual) == WorkerId(worker)
         })
     }
 
