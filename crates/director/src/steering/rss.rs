@@ -200,7 +200,7 @@ impl LocalPortClasses {
             toeplitz.l4_port(*lport, like, End::Destination) as usize & (n_classes - 1)
         };
         let mut lports: Vec<L4Port> = (0..=L4Port::MAX).collect();
-        lports.sort_by_key(class);
+        lports.sort_by_cached_key(class);
         let starts = (0..=n_classes)
             .map(|wanted| lports.partition_point(|lport| class(lport) < wanted) as u32)
             .collect();

@@ -8,6 +8,7 @@ mod cache_lines;
 mod conservation;
 mod expiry;
 mod hand_offs;
+mod kinds_of_ports;
 mod listings;
 mod orders;
 mod publishing;
