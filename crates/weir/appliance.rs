@@ -19,8 +19,8 @@ use weir_director::{Director, Generation, Load, NextHopId, Seed, Sizes, Snapshot
 use weir_dpdk::{Eal, EalConfig, EalMemory};
 use weir_memory::Pages;
 use weir_worker::{
-    Bell, HandOffRing, Idle, Links, Listing, Mailbox, PortPlan, Published, Publisher, Worker,
-    frame_ring,
+    Bell, Idle, Links, Listing, Mailbox, PortPlan, Published, Publisher, Worker, frame_ring,
+    hand_off_rings,
 };
 
 use crate::io::DpdkIo;
@@ -172,9 +172,10 @@ impl Appliance {
             .map(|_| Arc::new(Listing::default()))
             .collect();
         let published: Arc<[_]> = (0..n_workers).map(|_| Published::default()).collect();
-        let hand_offs: Arc<[_]> = (0..n_workers)
-            .map(|_| HandOffRing::new(sizing::HAND_OFF_RING as usize))
-            .collect();
+        let hand_offs = hand_off_rings(
+            n_workers as u8,
+            sizing::hand_off_ring(n_workers as u32) as usize,
+        );
         let (punt_senders, punts): (Vec<_>, Vec<_>) = (0..n_workers)
             .map(|_| frame_ring(RING_FRAMES, frame_bytes, Some(bell.clone())))
             .unzip();
@@ -199,12 +200,13 @@ impl Appliance {
         let links = punt_senders
             .into_iter()
             .zip(order_receivers)
+            .zip(hand_offs)
             .enumerate()
-            .map(|(worker, (punts, orders))| Links {
+            .map(|(worker, ((punts, orders), hand_offs))| Links {
                 mailbox: Arc::clone(&mailboxes[worker]),
                 punts,
                 orders,
-                hand_offs: Arc::clone(&hand_offs),
+                hand_offs,
                 published: Arc::clone(&published),
                 listing: Arc::clone(&listings[worker]),
             });

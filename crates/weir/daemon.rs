@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{info, warn};
 use weir_admin::{
     Applied, Candidate, ConnectionPage, Daemon, Difference, DropRow, NeighbourRow, PortRow,
     Refusal, RouteRow, ServiceRow, StatusRow, WorkerRow,
@@ -46,6 +46,10 @@ struct Busy {
     busy_ns: u64,
     elapsed_ns: u64,
     percent: f64,
+    /// Whether there was a measurement before.
+    is_measured: bool,
+    /// It has published nothing since the measurement before: it is stopped, or starved.
+    is_stalled: bool,
 }
 
 impl Running {
@@ -88,6 +92,8 @@ impl Running {
                 busy_ns,
                 elapsed_ns,
                 percent: (share * 1000.0).round().min(1000.0) / 10.0,
+                is_stalled: busy.is_measured && elapsed_ns == busy.elapsed_ns,
+                is_measured: true,
             };
         }
     }
@@ -162,10 +168,18 @@ impl Running {
         Ok(generation.0)
     }
 
-    /// Waits until every worker runs what was published last.
-    async fn wait_until_adopted(&self) {
+    /// Waits until every worker runs `generation` or a later one, but not for ever: returns those that do not.
+    async fn wait_until_adopted(&self, generation: u64) -> Vec<u32> {
         let deadline = Instant::now() + WORKER_PATIENCE;
-        while !self.appliance.borrow().control.is_adopted() && Instant::now() < deadline {
+        loop {
+            let behind: Vec<_> = (0..)
+                .zip(&self.appliance.borrow().mailboxes)
+                .filter(|(_, mailbox)| mailbox.adopted().0 < generation)
+                .map(|(worker, _)| worker)
+                .collect();
+            if behind.is_empty() || Instant::now() > deadline {
+                return behind;
+            }
             tokio::time::sleep(POLL_EVERY).await;
         }
     }
@@ -205,7 +219,17 @@ impl Running {
         let lost = (n_lost > 0).then(|| {
             format!("{n_lost} frames of the control thread were lost, for no worker took them")
         });
-        silent.chain(duplicates).chain(down).chain(lost).collect()
+        let busy = self.busy.borrow();
+        let stalled = busy.iter().enumerate().filter(|(_, busy)| busy.is_stalled);
+        let stalled = stalled.map(|(worker, _)| {
+            format!("worker {worker} does not run; its packets wait or are lost until it does")
+        });
+        silent
+            .chain(duplicates)
+            .chain(down)
+            .chain(lost)
+            .chain(stalled)
+            .collect()
     }
 }
 
@@ -268,10 +292,11 @@ impl Daemon for Running {
                 next: None,
             });
         };
-        listing.ask(cursor as u32, limit);
         let deadline = Instant::now() + WORKER_PATIENCE;
+        let mut is_asked = false;
         let page = loop {
-            if let Some(page) = listing.take() {
+            is_asked = is_asked || listing.ask(cursor as u32, limit);
+            if is_asked && let Some(page) = listing.take() {
                 break page;
             }
             if Instant::now() > deadline {
@@ -386,18 +411,23 @@ impl Daemon for Running {
         if let Some(refusal) = weir_config::refusal(&changes) {
             return Err(Refusal::new(refusal));
         }
-        let generation = if changes.is_empty() {
-            self.appliance.borrow().control.current().generation.0
+        let (generation, not_adopted_by) = if changes.is_empty() {
+            let generation = self.appliance.borrow().control.current().generation.0;
+            (generation, Vec::new())
         } else {
             let generation = self.publish(&config)?;
             *self.config.borrow_mut() = config;
-            self.wait_until_adopted().await;
+            let not_adopted_by = self.wait_until_adopted(generation).await;
             info!(generation, changes = changes.len(), "reloaded");
-            generation
+            for worker in &not_adopted_by {
+                warn!("worker {worker} does not answer and runs what it ran before the reload");
+            }
+            (generation, not_adopted_by)
         };
         Ok(Applied {
             changes: changes.iter().map(Change::to_string).collect(),
             generation,
+            not_adopted_by,
         })
     }
 }

@@ -87,7 +87,7 @@ pub fn reload(
     let (changes, last_line) = match attempt {
         Attempt::Apply => {
             let applied: Applied = client.call(Method::ConfigApply, &params)?;
-            let line = format!("applied as generation {}", applied.generation);
+            let line = applied_line(&applied);
             (applied.changes, line)
         }
         Attempt::DryRun => {
@@ -105,6 +105,22 @@ fn read(file: &Path) -> Result<String, Failure> {
             file.display()
         ))
     })
+}
+
+fn applied_line(applied: &Applied) -> String {
+    let Applied {
+        generation,
+        not_adopted_by,
+        ..
+    } = applied;
+    if not_adopted_by.is_empty() {
+        return format!("applied as generation {generation}");
+    }
+    let workers: Vec<_> = not_adopted_by.iter().map(u32::to_string).collect();
+    format!(
+        "applied as generation {generation}, but worker {} does not answer and runs what it ran; see `weir workers`",
+        workers.join(", ")
+    )
 }
 
 fn dry_run_line(difference: &Difference) -> String {
@@ -197,5 +213,26 @@ pub fn stop(socket: &Path) -> Result<(), Failure> {
             "weir (pid {process}) was asked to end and has not within {} s; look at its log, or end it with `kill -9 {process}`",
             END_LIMIT.as_secs()
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_does_not_run_what_was_applied_is_named() {
+        let applied = |not_adopted_by: &[u32]| {
+            applied_line(&Applied {
+                changes: Vec::new(),
+                generation: 7,
+                not_adopted_by: not_adopted_by.to_vec(),
+            })
+        };
+        assert_eq!(applied(&[]), "applied as generation 7");
+        assert_eq!(
+            applied(&[1, 3]),
+            "applied as generation 7, but worker 1, 3 does not answer and runs what it ran; see `weir workers`"
+        );
     }
 }

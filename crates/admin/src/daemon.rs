@@ -89,6 +89,9 @@ pub struct Applied {
     pub changes: Vec<String>,
     /// The generation that runs now.
     pub generation: u64,
+    /// Workers that do not run it yet, for they have not answered for a while.
+    #[serde(default)]
+    pub not_adopted_by: Vec<u32>,
 }
 
 /// Why something is not done: a sentence for people; for a configuration one line per error.

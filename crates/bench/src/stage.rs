@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -17,7 +17,9 @@ use weir_director::{
 use weir_memory::Pages;
 use weir_testkit::{LAN, LAN_MAC, Site, WAN, WAN_MAC};
 use weir_wire::FlowKey;
-use weir_worker::{HandOffRing, Links, Listing, Mailbox, PortPlan, Published, Worker, frame_ring};
+use weir_worker::{
+    HandOffs, Links, Listing, Mailbox, PortPlan, Published, Worker, frame_ring, hand_off_rings,
+};
 
 use crate::frames::{self, Family, Segment, Tape};
 use crate::source::{Feed, Source, Stock};
@@ -57,7 +59,8 @@ pub(crate) fn site(n_workers: u8, scheduler: Scheduler, n_destinations: usize) -
 pub(crate) struct Shared<B> {
     /// What they decide by at first.
     pub(crate) snapshot: Arc<Snapshot>,
-    hand_offs: Arc<[HandOffRing<B>]>,
+    /// By `WorkerId`, until the worker takes its own.
+    hand_offs: Mutex<Vec<Option<HandOffs<B>>>>,
     published: Arc<[Published]>,
 }
 
@@ -66,7 +69,12 @@ impl<B> Shared<B> {
     pub(crate) fn new(snapshot: Arc<Snapshot>, n_workers: u8) -> Self {
         Self {
             snapshot,
-            hand_offs: (0..n_workers).map(|_| HandOffRing::new(64)).collect(),
+            hand_offs: Mutex::new(
+                hand_off_rings(n_workers, 64)
+                    .into_iter()
+                    .map(Some)
+                    .collect(),
+            ),
             published: (0..n_workers).map(|_| Published::default()).collect(),
         }
     }
@@ -127,11 +135,20 @@ impl<S: Stock> Stage<S> {
         let snapshot = Arc::clone(&shared.snapshot);
         let director = Director::new(me, sizes, Site::SEED, snapshot, now)?;
         let mailbox = Arc::new(Mailbox::default());
+        let mut ends = shared
+            .hand_offs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let hand_offs = ends
+            .get_mut(usize::from(me.0))
+            .and_then(Option::take)
+            .context("a worker is made once")?;
+        drop(ends);
         let links = Links {
             mailbox: Arc::clone(&mailbox),
             punts: frame_ring(64, 2_048, None).0,
             orders: frame_ring(1, 2_048, None).1,
-            hand_offs: Arc::clone(&shared.hand_offs),
+            hand_offs,
             published: Arc::clone(&shared.published),
             listing: Arc::new(Listing::default()),
         };

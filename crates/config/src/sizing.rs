@@ -9,8 +9,10 @@ use crate::locate::Position;
 
 /// Buffers that each worker keeps aside for itself, per pool.
 pub const BUFFER_CACHE: u32 = 256;
-/// Packets in each worker's ring for hand-offs.
-pub const HAND_OFF_RING: u32 = 2048;
+/// Packets in all of a worker's rings for hand-offs together.
+const HAND_OFFS: u32 = 2048;
+/// Packets in each of them, at least.
+const HAND_OFF_RING_MINIMUM: u32 = 2 * weir_director::BURST as u32;
 /// What DPDK needs beside the buffers: rings, queues, its own books.
 const DPDK_OVERHEAD_MIB: u64 = 16;
 /// DPDK's header of a buffer, its pool's, the headroom, and padding.
@@ -104,6 +106,12 @@ pub(crate) fn shortage(config: &Config, at: Position) -> Option<Problem> {
     })
 }
 
+/// Packets in the ring from each of `n_workers` workers to each other one.
+pub fn hand_off_ring(n_workers: u32) -> u32 {
+    let n_rings = n_workers.saturating_sub(1).max(1);
+    (HAND_OFFS / n_rings).max(HAND_OFF_RING_MINIMUM)
+}
+
 /// Descriptors of each receive and each transmit queue. A NIC needs enough for the time a worker is busy elsewhere;
 /// virtual ports have rings of their own behind them.
 pub fn descriptors(device: &Device) -> u16 {
@@ -127,7 +135,7 @@ pub fn n_buffers(device: &Device, n_workers: u32) -> u32 {
         }
     };
     let hand_offs = if n_workers > 1 {
-        n_workers * HAND_OFF_RING
+        n_workers * (n_workers - 1) * hand_off_ring(n_workers)
     } else {
         0
     };

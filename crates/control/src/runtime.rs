@@ -50,7 +50,7 @@ impl Control {
 
     /// Takes what was punted, does what is due, publishes next hops that have changed, and sends what is to be sent.
     pub fn turn(&mut self, now: Instant) {
-        for punts in &self.punts {
+        for punts in &mut self.punts {
             for _ in 0..PUNTS_A_TURN {
                 let slow_path = &mut self.slow_path;
                 let taken = punts.receive(|frame| {
@@ -75,15 +75,18 @@ impl Control {
         self.publisher.reap();
     }
 
-    /// Gives an order to the next worker in turn whose ring takes it.
+    /// Gives an order to the worker for which the fewest wait; of several to the next in turn. One that is stopped so
+    /// keeps no more of them to itself than the others have before them.
     fn order(&mut self, order: Order, frame: &[u8]) {
         let n_workers = self.orders.len();
-        let given = (0..n_workers)
+        let least_busy = (0..n_workers)
             .map(|step| (self.next_worker + step) % n_workers)
-            .find(|worker| self.orders[*worker].send(order, frame));
-        match given {
-            Some(worker) => self.next_worker = (worker + 1) % n_workers,
-            None => self.n_lost += 1,
+            .min_by_key(|worker| self.orders[*worker].n_waiting());
+        match least_busy {
+            Some(worker) if self.orders[worker].send(order, frame) => {
+                self.next_worker = (worker + 1) % n_workers;
+            }
+            Some(_) | None => self.n_lost += 1,
         }
     }
 
@@ -112,13 +115,39 @@ impl Control {
         &self.current
     }
 
-    /// Whether every worker runs the snapshot published last.
-    pub fn is_adopted(&self) -> bool {
-        self.publisher.is_adopted()
-    }
-
     /// Frames that no worker's ring took.
     pub fn n_lost(&self) -> u64 {
         self.n_lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+    use weir_director::PortId;
+    use weir_worker::frame_ring;
+
+    #[test]
+    fn a_worker_that_is_stopped_keeps_one_order_and_the_others_get_the_rest() {
+        let first = Arc::new(Snapshot::default());
+        let (senders, mut receivers): (Vec<_>, Vec<_>) =
+            (0..3).map(|_| frame_ring::<Order>(8, 64, None)).unzip();
+        let slow_path = SlowPath::new(Vec::new(), Limits::default(), Instant::now());
+        let publisher = Publisher::new(Vec::new(), Arc::clone(&first));
+        let mut control = Control::new(slow_path, publisher, &first, Vec::new(), senders);
+        let mut n_taken = [0; 3];
+        for _ in 0..100 {
+            control.order(Order::Transmit(PortId(0)), b"frame");
+            for worker in [0, 2] {
+                n_taken[worker] += u32::from(receivers[worker].receive(|_| ()).is_some());
+            }
+        }
+        while receivers[1].receive(|_| ()).is_some() {
+            n_taken[1] += 1;
+        }
+        assert_eq!((n_taken[1], n_taken.iter().sum::<u32>()), (1, 100));
+        assert!(n_taken[0] > 40 && n_taken[2] > 40, "{n_taken:?}");
+        assert_eq!(control.n_lost(), 0);
     }
 }

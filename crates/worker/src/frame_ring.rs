@@ -1,14 +1,15 @@
 //! A bounded ring of frames between a worker and the control thread, with a stock of buffers that circulate.
 //!
-//! Promises: neither side allocates or waits; when the stock is used up, sending fails, so that a flood of punts can
-//! starve nobody. The receiver's bell rings when something is put into an empty ring.
+//! Promises: neither side allocates, or waits, wherever the other was stopped; when the stock is used up, sending fails,
+//! so that a flood of punts can starve nobody. The receiver's bell rings when something is put into an empty ring.
 //! Does not know: what the frames are for; each carries a label of type `L`.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
-use crossbeam::queue::ArrayQueue;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 /// A frame on its way, with what it is for.
 #[derive(Debug)]
@@ -49,23 +50,19 @@ impl Bell {
     }
 }
 
-#[derive(Debug)]
-struct Shared<L> {
-    full: ArrayQueue<Frame<L>>,
-    empty: ArrayQueue<Box<[u8]>>,
-}
-
 /// The end that puts frames in.
 #[derive(Debug)]
 pub struct FrameSender<L> {
-    shared: Arc<Shared<L>>,
+    full: Producer<Frame<L>>,
+    empty: Consumer<Box<[u8]>>,
     bell: Option<Bell>,
 }
 
 /// The end that takes frames out.
 #[derive(Debug)]
 pub struct FrameReceiver<L> {
-    shared: Arc<Shared<L>>,
+    full: Consumer<Frame<L>>,
+    empty: Producer<Box<[u8]>>,
 }
 
 /// A ring for `n_frames` of up to `frame_bytes` each; `bell` rings for the receiver.
@@ -74,48 +71,53 @@ pub fn frame_ring<L>(
     frame_bytes: usize,
     bell: Option<Bell>,
 ) -> (FrameSender<L>, FrameReceiver<L>) {
-    let empty = ArrayQueue::new(n_frames.max(1));
-    while empty.push(vec![0; frame_bytes].into_boxed_slice()).is_ok() {}
-    let shared = Arc::new(Shared {
-        full: ArrayQueue::new(n_frames.max(1)),
-        empty,
-    });
+    let (full_in, full_out) = RingBuffer::new(n_frames.max(1));
+    let (mut empty_in, empty_out) = RingBuffer::new(n_frames.max(1));
+    while empty_in
+        .push(vec![0; frame_bytes].into_boxed_slice())
+        .is_ok()
+    {}
     (
         FrameSender {
-            shared: Arc::clone(&shared),
+            full: full_in,
+            empty: empty_out,
             bell,
         },
-        FrameReceiver { shared },
+        FrameReceiver {
+            full: full_out,
+            empty: empty_in,
+        },
     )
 }
 
 impl<L> FrameSender<L> {
     /// How many buffers the stock has.
     pub fn capacity(&self) -> usize {
-        self.shared.empty.capacity()
+        self.empty.buffer().capacity()
+    }
+
+    /// How many frames the receiver has not taken yet.
+    pub fn n_waiting(&self) -> usize {
+        self.capacity() - self.full.slots()
     }
 
     /// Copies a frame into the ring. `false`: the stock is used up, or the frame larger than its buffers.
-    pub fn send(&self, label: L, frame: &[u8]) -> bool {
+    pub fn send(&mut self, label: L, frame: &[u8]) -> bool {
         self.send_leaving(0, label, frame)
     }
 
     /// As [`Self::send`], but leaves `n_reserved` buffers of the stock to frames that matter more.
-    pub fn send_leaving(&self, n_reserved: usize, label: L, frame: &[u8]) -> bool {
-        if self.shared.empty.len() <= n_reserved {
+    pub fn send_leaving(&mut self, n_reserved: usize, label: L, frame: &[u8]) -> bool {
+        let is_too_large = |room: &Box<[u8]>| room.len() < frame.len();
+        if self.empty.slots() <= n_reserved || self.empty.peek().is_ok_and(is_too_large) {
             return false;
         }
-        let Some(mut room) = self.shared.empty.pop() else {
+        let Ok(mut room) = self.empty.pop() else {
             return false;
         };
-        let Some(bytes) = room.get_mut(..frame.len()) else {
-            let _ = self.shared.empty.push(room);
-            return false;
-        };
-        bytes.copy_from_slice(frame);
+        room[..frame.len()].copy_from_slice(frame);
         // There are as many places as buffers, so this one has a place.
         let is_sent = self
-            .shared
             .full
             .push(Frame {
                 label,
@@ -125,9 +127,12 @@ impl<L> FrameSender<L> {
             .is_ok();
         // Asked afterwards: were the ring looked at before, it might be emptied in between, and the bell not rung for a
         // receiver that has just found nothing left. If there are more, one put in earlier still waits, and whoever
-        // takes that one out finds this one behind it.
-        let is_only_one = self.shared.full.len() == 1;
-        if is_only_one && let Some(bell) = &self.bell {
+        // takes that one out finds this one behind it: each end writes its own place and then reads the other's, and
+        // with a fence between the two at both ends one of them sees what the other wrote.
+        fence(Ordering::SeqCst);
+        if self.n_waiting() == 1
+            && let Some(bell) = &self.bell
+        {
             bell.ring();
         }
         is_sent
@@ -138,14 +143,16 @@ impl<L> FrameReceiver<L> {
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.shared.full.is_empty()
+        self.full.is_empty()
     }
 
     /// Lets `handle` look at the oldest frame, whose buffer then goes back into the stock. `None`: nothing waits.
-    pub fn receive<R>(&self, handle: impl FnOnce(&Frame<L>) -> R) -> Option<R> {
-        let frame = self.shared.full.pop()?;
+    pub fn receive<R>(&mut self, handle: impl FnOnce(&Frame<L>) -> R) -> Option<R> {
+        // After the frame before was taken out, before it is asked whether there is another.
+        fence(Ordering::SeqCst);
+        let frame = self.full.pop().ok()?;
         let result = handle(&frame);
-        let _ = self.shared.empty.push(frame.room);
+        let _ = self.empty.push(frame.room);
         Some(result)
     }
 }
@@ -155,7 +162,7 @@ mod tests {
     use super::*;
     #[test]
     fn the_stock_bounds_the_ring_and_comes_back() {
-        let (sender, receiver) = frame_ring::<u8>(2, 64, None);
+        let (mut sender, mut receiver) = frame_ring::<u8>(2, 64, None);
         assert!(sender.send(1, b"one") && sender.send(2, b"two"));
         assert!(!sender.send(3, b"three"), "the stock is used up");
         assert_eq!(
@@ -170,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_reserved_is_left_to_frames_that_matter_more() {
-        let (sender, _receiver) = frame_ring::<u8>(2, 64, None);
+        let (mut sender, _receiver) = frame_ring::<u8>(2, 64, None);
         assert!(sender.send_leaving(1, 1, b"one"));
         assert!(!sender.send_leaving(1, 2, b"two"));
         assert!(sender.send(3, b"three"));
@@ -178,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_frame_larger_than_the_buffers_is_refused_and_costs_none() {
-        let (sender, receiver) = frame_ring::<()>(1, 4, None);
+        let (mut sender, mut receiver) = frame_ring::<()>(1, 4, None);
         assert!(!sender.send((), b"12345"));
         assert!(sender.send((), b"1234"));
         assert_eq!(receiver.receive(|frame| frame.bytes().len()), Some(4));
@@ -187,7 +194,7 @@ mod tests {
     #[test]
     fn the_bell_rings_for_the_first_frame() {
         let (bell, listener) = Bell::new().unwrap();
-        let (sender, _receiver) = frame_ring::<()>(4, 4, Some(bell));
+        let (mut sender, _receiver) = frame_ring::<()>(4, 4, Some(bell));
         let rings = || listener.recv(&mut [0]).is_ok();
         assert!(!rings());
         sender.send((), b"1");

@@ -17,7 +17,7 @@ mod worker;
 
 pub use counters::{Counters, DestinationCounters, Published};
 pub use frame_ring::{Bell, Frame, FrameReceiver, FrameSender, frame_ring};
-pub use hand_off::HandOffRing;
+pub use hand_off::{HandOffs, hand_off_rings};
 pub use idle::Idle;
 pub use listing::{ConnectionPage, Listing};
 pub use mailbox::{Mailbox, Publisher};

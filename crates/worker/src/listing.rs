@@ -1,11 +1,11 @@
 //! How connections are listed while packets flow: a worker copies a few entries a turn into a page.
 //!
-//! Promises: a worker never waits and never allocates; a listing of millions disturbs no packet. What is listed was
-//! there at some moment while the page was filled.
+//! Promises: a worker never waits and never allocates, nor does whoever asks wait for a worker, wherever it was stopped;
+//! a listing of millions disturbs no packet. What is listed was there at some moment while the page was filled.
 //! Does not know: how rows are printed.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use weir_director::{ConnectionView, Director, Tick};
 
@@ -21,25 +21,28 @@ pub struct ConnectionPage {
     pub next: Option<u32>,
 }
 
-/// Where a page is asked for and given.
+/// Where a page is asked for and given, on cache lines of its own.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Listing {
     is_wanted: AtomicBool,
     page: Mutex<ConnectionPage>,
 }
 
 impl Listing {
-    /// Asks for up to `n_rows` (at least one turn's worth) from place `from` on (0 at first).
-    pub fn ask(&self, from: u32, n_rows: usize) {
-        let mut page = self
-            .page
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Asks for up to `n_rows` (at least one turn's worth) from place `from` on (0 at first). `false`: the worker is just
+    /// filling the page that was asked for last; it is to be asked again.
+    #[must_use]
+    pub fn ask(&self, from: u32, n_rows: usize) -> bool {
+        let Some(mut page) = self.try_page() else {
+            return false;
+        };
         *page = ConnectionPage {
             rows: Vec::with_capacity(n_rows.max(PLACES_A_TURN as usize)),
             next: Some(from),
         };
         self.is_wanted.store(true, Ordering::Release);
+        true
     }
 
     /// The page, once it is filled.
@@ -47,11 +50,15 @@ impl Listing {
         if self.is_wanted.load(Ordering::Acquire) {
             return None;
         }
-        let mut page = self
-            .page
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Some(std::mem::take(&mut *page))
+        self.try_page().map(|mut page| std::mem::take(&mut *page))
+    }
+
+    fn try_page(&self) -> Option<MutexGuard<'_, ConnectionPage>> {
+        match self.page.try_lock() {
+            Ok(page) => Some(page),
+            Err(TryLockError::Poisoned(page)) => Some(page.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The worker's part: goes on filling the page, if somebody wants it; whether somebody does.
@@ -98,8 +105,9 @@ mod tests {
         let snapshot = Arc::new(Snapshot::default());
         let director = Director::new(WorkerId(0), sizes, Seed([1; 4]), snapshot, Tick(0)).unwrap();
         let listing = Arc::new(Listing::default());
-        listing.ask(0, 1);
+        assert!(listing.ask(0, 1));
         let held = listing.page.lock().unwrap();
+        assert!(!listing.ask(0, 1), "nor does whoever asks wait");
         let (sender, receiver) = std::sync::mpsc::channel();
         let worker = std::thread::spawn({
             let listing = Arc::clone(&listing);

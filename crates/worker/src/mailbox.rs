@@ -1,17 +1,19 @@
 //! How snapshots reach the workers, RCU-style.
 //!
-//! Promises: a worker never waits; it adopts at the quiescent point between two bursts and may skip generations. A
-//! snapshot is freed on the control thread, after every worker has passed it.
+//! Promises: a worker never waits, nor does the publisher wait for a worker, wherever it was stopped. A worker adopts at
+//! the quiescent point between two bursts and may skip generations. A snapshot is freed on the control thread, after every
+//! worker has passed it.
 //! Does not know: what is in a snapshot.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use weir_director::{Director, Generation, Snapshot};
 
-/// One worker's mailbox.
+/// One worker's mailbox, on cache lines of its own.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Mailbox {
     /// The generation that lies in the slot, or was last taken out of it.
     published: AtomicU64,
@@ -74,20 +76,31 @@ impl Publisher {
         self.kept.back()
     }
 
-    /// Puts a snapshot, whose generation is larger than any before, into every mailbox.
+    /// Puts a snapshot, whose generation is larger than any before, into every mailbox; into one that its worker is just
+    /// looking into, with the next [`Self::reap`].
     pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
-        for mailbox in &self.mailboxes {
-            let mut slot = mailbox
-                .slot
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            *slot = Some(Arc::clone(&snapshot));
-            mailbox
-                .published
-                .store(snapshot.generation.0, Ordering::Release);
-        }
         self.kept.push_back(snapshot);
         self.reap();
+    }
+
+    fn deliver(&mut self) {
+        let Some(current) = self.kept.back() else {
+            return;
+        };
+        for mailbox in &self.mailboxes {
+            if mailbox.published.load(Ordering::Relaxed) == current.generation.0 {
+                continue;
+            }
+            let mut slot = match mailbox.slot.try_lock() {
+                Ok(slot) => slot,
+                Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            *slot = Some(Arc::clone(current));
+            mailbox
+                .published
+                .store(current.generation.0, Ordering::Release);
+        }
     }
 
     /// Whether every worker runs the snapshot published last.
@@ -98,9 +111,10 @@ impl Publisher {
             .all(|mailbox| Some(mailbox.adopted()) >= current)
     }
 
-    /// Frees the snapshots that no worker runs or will run: those that all have passed, and those that were replaced
-    /// in every mailbox before anybody took them. Returns how many are kept.
+    /// Delivers what is still to be delivered, and frees the snapshots that no worker runs or will run: those that all
+    /// have passed, and those that were replaced in every mailbox before anybody took them. Returns how many are kept.
     pub fn reap(&mut self) -> usize {
+        self.deliver();
         let passed = self.mailboxes.iter().map(|mailbox| mailbox.adopted()).min();
         let current = self.kept.back().map(|snapshot| snapshot.generation);
         self.kept.retain(|kept| {
@@ -168,6 +182,33 @@ mod tests {
         assert_eq!(publisher.reap(), 1);
         assert!(watched.upgrade().is_none());
         assert!(publisher.is_adopted());
+    }
+
+    /// A worker that is stopped with its hand in its mailbox stops nobody else, and gets the newest when it goes on.
+    #[test]
+    fn a_publisher_does_not_wait_for_a_worker_that_holds_its_mailbox() {
+        let first = snapshot(1);
+        let mailboxes: Vec<_> = (0..2).map(|_| Arc::new(Mailbox::default())).collect();
+        let mut publisher = Publisher::new(mailboxes.clone(), first);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let held = mailboxes[0].slot.lock().unwrap();
+        let control = std::thread::spawn(move || {
+            publisher.publish(snapshot(2));
+            publisher.publish(snapshot(3));
+            let _ = sender.send(());
+            publisher
+        });
+        let went_on = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        drop(held);
+        assert_eq!(went_on, Ok(()));
+        let lies_in = |mailbox: &Mailbox| {
+            let slot = mailbox.slot.lock().unwrap();
+            slot.as_ref().map(|snapshot| snapshot.generation)
+        };
+        assert_eq!(lies_in(&mailboxes[0]), None);
+        assert_eq!(lies_in(&mailboxes[1]), Some(Generation(3)));
+        control.join().unwrap().reap();
+        assert_eq!(lies_in(&mailboxes[0]), Some(Generation(3)));
     }
 
     /// The thread that adopts is not the one that holds the lock, so that waiting would be seen and not hang the test.

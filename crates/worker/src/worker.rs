@@ -23,7 +23,7 @@ use weir_wire::{Packet, PacketBuffer};
 use crate::hand_off::Task;
 use crate::idle::Backoff;
 use crate::{
-    Burst, Counters, FrameReceiver, FrameSender, HandOffRing, Idle, Listing, Mailbox, PacketIo,
+    Burst, Counters, FrameReceiver, FrameSender, HandOffs, Idle, Listing, Mailbox, PacketIo,
     Published,
 };
 
@@ -33,7 +33,8 @@ const EXPIRY_BUDGET: usize = 64;
 const PUBLISH_EVERY_NS: u64 = 2_000_000;
 /// Destinations whose totals are published at a time; of more, each waits for its turn.
 const DESTINATIONS_A_TIME: usize = 256;
-/// Packets taken over from other workers in one turn, at most: more than one worker's queues may bring in meanwhile.
+/// Packets taken over from other workers in one turn, at most, but a burst from each: more than one worker's queues may
+/// bring in meanwhile.
 const HAND_OFFS_A_TURN: usize = 8 * BURST;
 /// The control thread's orders carried out in one turn, at most.
 const ORDERS_A_TURN: usize = BURST;
@@ -77,13 +78,17 @@ pub struct Links<B> {
     pub punts: FrameSender<Punt>,
     /// Frames from the control thread.
     pub orders: FrameReceiver<Order>,
-    /// Everybody's ring for handed-over packets, by `WorkerId`.
-    pub hand_offs: Arc<[HandOffRing<B>]>,
+    /// Packets to and from other workers.
+    pub hand_offs: HandOffs<B>,
     /// What everybody has published, by `WorkerId`.
     pub published: Arc<[Published]>,
     /// Where connections are listed.
     pub listing: Arc<Listing>,
 }
+
+/// What waits to be transmitted by a port. Aligned, so that nothing of another thread's lies on its lines.
+#[repr(align(64))]
+struct Staged<B>(Burst<B>);
 
 /// One worker.
 pub struct Worker<Io: PacketIo> {
@@ -92,8 +97,8 @@ pub struct Worker<Io: PacketIo> {
     director: Director,
     links: Links<Io::Buffer>,
     ports: Vec<PortPlan>,
-    /// By `PortId`: what waits to be transmitted.
-    staged: Vec<Burst<Io::Buffer>>,
+    /// By `PortId`.
+    staged: Vec<Staged<Io::Buffer>>,
     counters: Counters,
     began: Instant,
     published_at_ns: u64,
@@ -110,7 +115,7 @@ impl<Io: PacketIo> Worker<Io> {
         ports: Vec<PortPlan>,
         began: Instant,
     ) -> Self {
-        let staged = ports.iter().map(|_| ArrayVec::new()).collect();
+        let staged = ports.iter().map(|_| Staged(ArrayVec::new())).collect();
         Self {
             me,
             io,
@@ -245,7 +250,7 @@ impl<Io: PacketIo> Worker<Io> {
         if plan.transmits_by != self.me {
             return self.hand_off(plan.transmits_by, Task::Transmit(port), buffer);
         }
-        let staged = &mut self.staged[usize::from(port.0)];
+        let Staged(staged) = &mut self.staged[usize::from(port.0)];
         if staged.is_full() {
             let n_before = staged.len();
             self.io.transmit(port, staged);
@@ -258,7 +263,7 @@ impl<Io: PacketIo> Worker<Io> {
 
     /// Transmits what is staged; what a queue does not take waits for the next turn.
     fn flush(&mut self) {
-        for (plan, staged) in self.ports.iter().zip(&mut self.staged) {
+        for (plan, Staged(staged)) in self.ports.iter().zip(&mut self.staged) {
             if !staged.is_empty() {
                 let n_before = staged.len();
                 self.io.transmit(plan.id, staged);
@@ -268,11 +273,7 @@ impl<Io: PacketIo> Worker<Io> {
     }
 
     fn hand_off(&mut self, owner: WorkerId, task: Task, buffer: Io::Buffer) {
-        let given = match self.links.hand_offs.get(usize::from(owner.0)) {
-            Some(ring) => ring.put(task, buffer),
-            None => Err(buffer),
-        };
-        match given {
+        match self.links.hand_offs.put(owner, task, buffer) {
             Ok(()) => self.counters.handed_over += 1,
             Err(_) => self.drop_one(DropReason::HandOffRingFull),
         }
@@ -293,14 +294,27 @@ impl<Io: PacketIo> Worker<Io> {
     }
 
     fn take_hand_offs(&mut self, now: Tick) -> bool {
+        let n_rings = self.links.hand_offs.n_rings();
+        let mut was_busy = false;
+        for ring in 0..n_rings {
+            was_busy |= self.take_from(ring, (HAND_OFFS_A_TURN / n_rings).max(BURST), now);
+        }
+        was_busy
+    }
+
+    /// Takes up to `n_packets` from one of the rings.
+    #[inline]
+    fn take_from(&mut self, ring: usize, n_packets: usize, now: Tick) -> bool {
+        let mut next = self.links.hand_offs.take(ring);
+        if next.is_none() {
+            return false;
+        }
         let mut burst = Burst::new();
         let mut came_by = PortId(0);
-        let mut was_busy = false;
-        for _ in 0..HAND_OFFS_A_TURN {
-            let Some((task, buffer)) = self.next_hand_off() else {
+        for n_left in (0..n_packets).rev() {
+            let Some((task, buffer)) = next else {
                 break;
             };
-            was_busy = true;
             self.counters.taken_over += 1;
             match task {
                 Task::Transmit(port) => self.stage(port, buffer),
@@ -313,17 +327,16 @@ impl<Io: PacketIo> Worker<Io> {
                     burst.push(buffer);
                 }
             }
+            next = if n_left == 0 {
+                None
+            } else {
+                self.links.hand_offs.take(ring)
+            };
         }
         if !burst.is_empty() {
             self.process(&mut burst, came_by, Arrival::HandedOver, now);
         }
-        was_busy
-    }
-
-    #[inline]
-    fn next_hand_off(&self) -> Option<(Task, Io::Buffer)> {
-        let ring = self.links.hand_offs.get(usize::from(self.me.0))?;
-        if ring.is_empty() { None } else { ring.take() }
+        true
     }
 
     fn take_orders(&mut self, now: Tick) -> bool {

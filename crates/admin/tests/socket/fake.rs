@@ -224,6 +224,7 @@ impl Daemon for Fake {
         Ok(Applied {
             changes,
             generation,
+            not_adopted_by: Vec::new(),
         })
     }
 }

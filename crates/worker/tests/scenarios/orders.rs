@@ -124,8 +124,8 @@ fn a_full_ring_of_orders_refuses() {
         control_frames: 2,
         ..Plan::new(one_server(1))
     });
-    let order = |team: &Team| team.order(0, Order::Transmit(WAN), &[0; 60]);
-    assert!(order(&team) && order(&team) && !order(&team));
+    let order = |team: &mut Team| team.order(0, Order::Transmit(WAN), &[0; 60]);
+    assert!(order(&mut team) && order(&mut team) && !order(&mut team));
     team.turn(0);
-    assert!(order(&team));
+    assert!(order(&mut team));
 }

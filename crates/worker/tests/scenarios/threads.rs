@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use weir_director::{PortId, Protocol, PuntReason};
+use weir_director::{DropReason, Generation, PortId, Protocol, PuntReason};
 use weir_testkit::{LAN, WAN};
 use weir_worker::{Bell, Idle, Punt, frame_ring};
 
-use crate::team::{Team, answer, datagram, team_of};
+use crate::team::{Plan, Team, answer, datagram, one_server, team_of};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -97,12 +97,103 @@ fn two_threads_lose_nothing_and_end_when_told_to() {
     assert_eq!(team.n_buffers_out(), 0);
 }
 
+/// A worker that is stopped in the midst of a turn stops neither the other nor whoever publishes and lists; packets for it
+/// wait while there is room and are counted as dropped beyond. When it goes on, so does everything.
+#[test]
+fn a_worker_that_is_stuck_stops_nobody() {
+    const ROOM: usize = 64;
+    const STRAYS: usize = 100;
+    let mut team = Team::new(Plan {
+        hand_off_packets: ROOM,
+        ..Plan::new(one_server(2))
+    });
+    let [mine, its] = [0, 1].map(|owner| team.client(owner));
+    let mut workers = std::mem::take(&mut team.workers);
+    // A worker that finds its queues locked waits: that is where this one is stuck.
+    let nics = team.nics.clone();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = StopAtEnd(&stop);
+        let stuck = nics[1].lock().unwrap();
+        for worker in &mut workers {
+            scope.spawn(|| worker.run(Idle::Backoff, &stop));
+        }
+        let counters = |team: &Team, worker: usize| team.published[worker].counters();
+        // (1) The other goes on, and the ring to the stuck one runs over.
+        for _ in 0..STRAYS {
+            team.arrive(0, WAN, &datagram(its));
+        }
+        wait_until("the ring does not run over", || {
+            counters(&team, 0).dropped[DropReason::HandOffRingFull.index()]
+                == (STRAYS - ROOM) as u64
+        });
+        assert_eq!(counters(&team, 0).handed_over, ROOM as u64);
+        for _ in 0..10 {
+            team.arrive(0, WAN, &datagram(mine));
+            wait_until("the other stands still", || {
+                team.nic(0).ports[1].outgoing.len() == 1
+            });
+            let sent = team.sent(0, LAN);
+            team.arrive(0, LAN, &answer(&sent[0]));
+            wait_until("the other stands still", || {
+                team.nic(0).ports[0].outgoing.len() == 1
+            });
+            team.sent(0, WAN);
+        }
+        // (2) Snapshots are published over and over, and kept for the stuck one.
+        for generation in 2..10 {
+            team.publish(|site| site);
+            wait_until("the other does not adopt", || {
+                team.mailboxes[0].adopted() == Generation(generation)
+            });
+        }
+        assert_eq!(team.mailboxes[1].adopted(), Generation(1));
+        assert_eq!(
+            team.publisher.reap(),
+            2,
+            "what the stuck one runs, and the newest"
+        );
+        // (3) The other's connections are listed; whoever asks the stuck one is not held up.
+        assert!(team.listings[0].ask(0, 2000) && team.listings[1].ask(0, 2000));
+        let mut page = None;
+        wait_until("the other does not list", || {
+            page = team.listings[0].take();
+            page.is_some()
+        });
+        assert_eq!(page.unwrap().rows.len(), 1);
+        assert!(team.listings[1].take().is_none());
+        // (4) It goes on: what waited is forwarded, the newest snapshot adopted, the page filled.
+        drop(stuck);
+        wait_until("what waited is lost", || {
+            team.nic(1).ports[1].outgoing.len() == ROOM
+        });
+        wait_until("it does not adopt", || {
+            team.mailboxes[1].adopted() == Generation(9)
+        });
+        let mut page = None;
+        wait_until("it does not list", || {
+            page = team.listings[1].take();
+            page.is_some()
+        });
+        assert!(page.unwrap().rows.len() <= 1);
+        let sent = team.sent(1, LAN);
+        team.arrive(0, LAN, &answer(&sent[0]));
+        wait_until("its answers are lost", || {
+            team.nic(1).ports[0].outgoing.len() == 1
+        });
+        assert_eq!(team.publisher.reap(), 1);
+    });
+    let dropped = |worker: u8| team.published[usize::from(worker)].counters().dropped;
+    assert_eq!(dropped(0).iter().sum::<u64>(), (STRAYS - ROOM) as u64);
+    assert_eq!(dropped(1), [0; DropReason::COUNT]);
+}
+
 /// Whoever sleeps until the bell rings, and then empties the ring, never sleeps over a frame.
 #[test]
 fn a_frame_put_into_a_ring_that_is_just_being_emptied_rings() {
     const FRAMES: usize = 1_000_000;
     let (bell, listener) = Bell::new().unwrap();
-    let (sender, receiver) = frame_ring::<Punt>(64, 64, Some(bell));
+    let (mut sender, mut receiver) = frame_ring::<Punt>(64, 64, Some(bell));
     listener.set_nonblocking(false).unwrap();
     listener.set_read_timeout(Some(DEADLINE)).unwrap();
     let stop = AtomicBool::new(false);

@@ -23,8 +23,8 @@ use weir_testkit::{
 };
 use weir_wire::{FlowKey, Packet, PacketBuffer};
 use weir_worker::{
-    Bell, Burst, Counters, FrameReceiver, FrameSender, HandOffRing, Idle, Links, Listing, Mailbox,
-    Order, PacketIo, PortPlan, Published, Publisher, Punt, Worker, frame_ring,
+    Bell, Burst, Counters, FrameReceiver, FrameSender, Idle, Links, Listing, Mailbox, Order,
+    PacketIo, PortPlan, Published, Publisher, Punt, Worker, frame_ring, hand_off_rings,
 };
 
 pub(crate) type Pool = Arc<ArrayQueue<TestBuffer>>;
@@ -121,7 +121,7 @@ pub(crate) struct Plan {
     pub(crate) site: Site,
     /// Connections a worker has room for.
     pub(crate) connections: u32,
-    /// Packets a hand-off ring has room for.
+    /// Packets each hand-off ring has room for.
     pub(crate) hand_off_packets: usize,
     /// Frames the rings from and to the control thread have room for.
     pub(crate) control_frames: usize,
@@ -182,9 +182,7 @@ impl Team {
         let ids = || (0..plan.site.n_workers()).map(WorkerId);
         let pool: Pool = Arc::new(ArrayQueue::new(plan.n_buffers));
         while pool.push(TestBuffer::new(&[])).is_ok() {}
-        let hand_offs: Arc<[_]> = ids()
-            .map(|_| HandOffRing::new(plan.hand_off_packets))
-            .collect();
+        let hand_offs = hand_off_rings(plan.site.n_workers(), plan.hand_off_packets);
         let published: Arc<[_]> = ids().map(|_| Published::default()).collect();
         let mailboxes: Vec<_> = ids().map(|_| Arc::new(Mailbox::default())).collect();
         let listings: Vec<_> = ids().map(|_| Arc::new(Listing::default())).collect();
@@ -216,8 +214,8 @@ impl Team {
             ipv6_connections: 0,
             pages: Pages::Anonymous,
         };
-        let ends = punt_senders.into_iter().zip(order_receivers);
-        let workers = ids().zip(ends).map(|(me, (punts, orders))| {
+        let ends = punt_senders.into_iter().zip(order_receivers).zip(hand_offs);
+        let workers = ids().zip(ends).map(|(me, ((punts, orders), hand_offs))| {
             let place = usize::from(me.0);
             let snapshot = Arc::clone(&snapshot);
             let director = Director::new(me, sizes, Site::SEED, snapshot, Tick(0)).unwrap();
@@ -229,7 +227,7 @@ impl Team {
                 mailbox: Arc::clone(&mailboxes[place]),
                 punts,
                 orders,
-                hand_offs: Arc::clone(&hand_offs),
+                hand_offs,
                 published: Arc::clone(&published),
                 listing: Arc::clone(&listings[place]),
             };
@@ -332,13 +330,13 @@ impl Team {
     }
 
     /// What the control thread gets from a worker.
-    pub(crate) fn punts(&self, worker: u8) -> Vec<(Punt, Vec<u8>)> {
-        let ring = &self.punts[usize::from(worker)];
+    pub(crate) fn punts(&mut self, worker: u8) -> Vec<(Punt, Vec<u8>)> {
+        let ring = &mut self.punts[usize::from(worker)];
         std::iter::from_fn(|| ring.receive(|frame| (frame.label, frame.bytes().to_vec()))).collect()
     }
 
     /// Gives a worker an order; `false` when the ring is full.
-    pub(crate) fn order(&self, worker: u8, order: Order, frame: &[u8]) -> bool {
+    pub(crate) fn order(&mut self, worker: u8, order: Order, frame: &[u8]) -> bool {
         self.orders[usize::from(worker)].send(order, frame)
     }
 
