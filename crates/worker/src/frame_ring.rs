@@ -108,8 +108,9 @@ impl<L> FrameSender<L> {
 
     /// As [`Self::send`], but leaves `n_reserved` buffers of the stock to frames that matter more.
     pub fn send_leaving(&mut self, n_reserved: usize, label: L, frame: &[u8]) -> bool {
-        let is_too_large = |room: &Box<[u8]>| room.len() < frame.len();
-        if self.empty.slots() <= n_reserved || self.empty.peek().is_ok_and(is_too_large) {
+        if self.empty.slots() <= n_reserved
+            || self.empty.peek().is_ok_and(|room| room.len() < frame.len())
+        {
             return false;
         }
         let Ok(mut room) = self.empty.pop() else {
