@@ -223,7 +223,7 @@ impl<Io: PacketIo> Worker<Io> {
             return None;
         };
         let plan = self.ports.get(usize::from(port.0))?;
-        let is_free = plan.transmits_by == self.me && self.staged[usize::from(port.0)].is_empty();
+        let is_free = plan.transmits_by == self.me && self.staged[usize::from(port.0)].0.is_empty();
         let is_common = verdicts
             .iter()
             .all(|verdict| matches!(verdict, Verdict::Transmit(other) if *other == port));
@@ -236,7 +236,7 @@ impl<Io: PacketIo> Worker<Io> {
         let n_before = burst.len();
         self.io.transmit(port, burst);
         self.counters.transmitted += (n_before - burst.len()) as u64;
-        self.staged[usize::from(port.0)].extend(burst.drain(..));
+        self.staged[usize::from(port.0)].0.extend(burst.drain(..));
     }
 
     fn drop_one(&mut self, reason: DropReason) {
@@ -305,16 +305,14 @@ impl<Io: PacketIo> Worker<Io> {
     /// Takes up to `n_packets` from one of the rings.
     #[inline]
     fn take_from(&mut self, ring: usize, n_packets: usize, now: Tick) -> bool {
-        let mut next = self.links.hand_offs.take(ring);
-        if next.is_none() {
-            return false;
-        }
         let mut burst = Burst::new();
         let mut came_by = PortId(0);
-        for n_left in (0..n_packets).rev() {
-            let Some((task, buffer)) = next else {
+        let mut was_busy = false;
+        for _ in 0..n_packets {
+            let Some((task, buffer)) = self.links.hand_offs.take(ring) else {
                 break;
             };
+            was_busy = true;
             self.counters.taken_over += 1;
             match task {
                 Task::Transmit(port) => self.stage(port, buffer),
@@ -327,16 +325,11 @@ impl<Io: PacketIo> Worker<Io> {
                     burst.push(buffer);
                 }
             }
-            next = if n_left == 0 {
-                None
-            } else {
-                self.links.hand_offs.take(ring)
-            };
         }
         if !burst.is_empty() {
             self.process(&mut burst, came_by, Arrival::HandedOver, now);
         }
-        true
+        was_busy
     }
 
     fn take_orders(&mut self, now: Tick) -> bool {

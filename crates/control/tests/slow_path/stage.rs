@@ -184,7 +184,8 @@ impl Stage {
 
     /// The MAC address to which a next hop's packets go, by the table that would be published.
     pub(crate) fn mac_of(&self, id: NextHopId) -> Option<[u8; 6]> {
-        let hop = self.slow_path.next_hops().get(id);
+        let hops = self.slow_path.next_hops();
+        let hop = hops.get(id);
         hop.is_resolved()
             .then(|| *hop.ethernet.first_chunk().unwrap())
     }
