@@ -3,7 +3,8 @@
 //! Promises: what cannot be built is refused in one sentence that names what to install. Versions older than 22.11 are
 //! refused by their number. Where 22.11 and 24.11 differ (the fields of `rte_mbuf` and `rte_eth_link`), the headers
 //! themselves decide, through offsets and the shim, so nothing here is tried out and nothing else depends on a version.
-//! Does not know: which driver serves which device; with shared libraries EAL loads its folder of drivers itself.
+//! Does not know: which driver serves which device; with shared libraries EAL loads its folder of drivers itself, with
+//! the feature `static` those of [`STATIC_DRIVERS`] are inside.
 //!
 //! How linking works: libraries (`rustc-link-lib`) reach every binary that depends on this crate by themselves, link
 //! *arguments* do not. Those are handed on as `DEP_DPDK_LINK_ARGUMENTS`, one per line, to the build scripts of
@@ -11,7 +12,7 @@
 
 use std::env;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, exit};
 
 const OLDEST: Version = Version {
@@ -44,7 +45,10 @@ fn build() -> Result<(), String> {
     let compiler_flags = words(&pkg_config("--cflags")?);
     compile_shim(&compiler_flags);
     write_declarations(&compiler_flags)?;
-    link_shared()
+    match env::var_os("CARGO_FEATURE_STATIC") {
+        None => link_shared(),
+        Some(_) => link_static(),
+    }
 }
 
 /// `YY.MM`, as DPDK numbers its releases.
@@ -148,23 +152,16 @@ impl bindgen::callbacks::ParseCallbacks for OwnNames {
     }
 }
 
-/// Shared libraries. An appliance with everything inside would link `static:+whole-archive,-bundle` here instead.
+/// Shared libraries, the default: quick to link, and EAL finds every driver that is installed.
 fn link_shared() -> Result<(), String> {
-    let folders = words(&pkg_config("--libs-only-L")?);
-    let folders: Vec<&Path> = folders
-        .iter()
-        .filter_map(|flag| flag.strip_prefix("-L"))
-        .map(Path::new)
-        .collect();
+    let folders = library_folders()?;
     for folder in &folders {
         println!("cargo::rustc-link-search=native={}", folder.display());
     }
-    for flag in words(&pkg_config("--libs-only-l")?) {
-        // Beside the EAL's own two dozen there are as many that nothing here calls. rustc links with --as-needed, so
-        // naming them all costs nothing and depends on no list of ours.
-        if let Some(library) = flag.strip_prefix("-l") {
-            println!("cargo::rustc-link-lib=dylib={library}");
-        }
+    // Beside the EAL's own two dozen there are as many that nothing here calls. rustc links with --as-needed, so
+    // naming them all costs nothing and depends on no list of ours.
+    for library in libraries()? {
+        println!("cargo::rustc-link-lib=dylib={library}");
     }
     // A libdpdk outside the system's folders is found again when the binary runs. RPATH and not the newer RUNPATH,
     // which libraries do not use to find the libraries that they need themselves.
@@ -177,4 +174,80 @@ fn link_shared() -> Result<(), String> {
     }
     println!("cargo::metadata=LINK_ARGUMENTS={}", arguments.join(" "));
     Ok(())
+}
+
+/// What is inside a binary that is linked statically: buses, the pool's ring, and drivers. They register themselves
+/// when the process starts, so nothing refers to them and they are taken whole.
+///
+/// Left out on purpose: `net_pcap`, whose library wants D-Bus and systemd, and the Mellanox drivers, which load
+/// rdma-core's libraries when they run. An operator who needs them runs the binary that is linked with shared libraries.
+const STATIC_DRIVERS: &[&str] = &[
+    "bus_pci",
+    "bus_vdev",
+    "mempool_ring",
+    "common_iavf",
+    "net_af_packet",
+    "net_af_xdp",
+    "net_bnxt",
+    "net_e1000",
+    "net_ena",
+    "net_gve",
+    "net_i40e",
+    "net_iavf",
+    "net_ice",
+    "net_igc",
+    "net_ixgbe",
+    "net_memif",
+    "net_null",
+    "net_ring",
+    "net_tap",
+    "net_virtio",
+    "net_vmxnet3",
+];
+
+/// What EAL and those drivers take of the system, in the order in which they need each other.
+const STATIC_SYSTEM_LIBRARIES: &[&str] = &["xdp", "bpf", "elf", "z", "numa", "bsd", "md"];
+
+/// Everything but the C library inside: one file to copy onto a director.
+///
+/// `pkg-config --static` would answer with every driver that the distribution has, and with what all of them need.
+fn link_static() -> Result<(), String> {
+    let mut folders = library_folders()?;
+    folders.push(PathBuf::from(pkg_config("--variable=libdir")?.trim()));
+    for folder in &folders {
+        println!("cargo::rustc-link-search=native={}", folder.display());
+    }
+    // `-bundle`: the linker takes them for the binary, instead of rustc copying them into this crate.
+    for driver in STATIC_DRIVERS {
+        let file = format!("librte_{driver}.a");
+        if !folders.iter().any(|folder| folder.join(&file).is_file()) {
+            return Err(format!(
+                "{file} is not in the folders of libdpdk; static linking takes its static libraries, which Debian's \
+                 libdpdk-dev has"
+            ));
+        }
+        println!("cargo::rustc-link-lib=static:+whole-archive,-bundle=rte_{driver}");
+    }
+    for library in libraries()?.iter().filter(|name| name.starts_with("rte_")) {
+        println!("cargo::rustc-link-lib=static:-bundle={library}");
+    }
+    for library in STATIC_SYSTEM_LIBRARIES {
+        println!("cargo::rustc-link-lib=static:-bundle={library}");
+    }
+    println!("cargo::metadata=LINK_ARGUMENTS=");
+    Ok(())
+}
+
+/// Where libdpdk's libraries lie, if not where the linker looks anyway.
+fn library_folders() -> Result<Vec<PathBuf>, String> {
+    let flags = words(&pkg_config("--libs-only-L")?);
+    let folders = flags.iter().filter_map(|flag| flag.strip_prefix("-L"));
+    Ok(folders.map(PathBuf::from).collect())
+}
+
+/// The libraries that make up libdpdk, drivers apart, each before those that it needs.
+fn libraries() -> Result<Vec<String>, String> {
+    let flags = words(&pkg_config("--libs-only-l")?);
+    let libraries = flags.iter().filter_map(|flag| flag.strip_prefix("-l"));
+    Ok(libraries.map(str::to_owned).collect())
 }
