@@ -111,13 +111,21 @@ impl Device {
 
     /// Why DPDK has made no port of a PCI device, as far as the kernel knows.
     pub(crate) fn why_not_probed(address: &str) -> Option<PortProblem> {
-        let folder = Path::new("/sys/bus/pci/devices").join(address);
+        Self::why_not_probed_in(Path::new("/sys/bus/pci/devices"), address)
+    }
+
+    fn why_not_probed_in(devices: &Path, address: &str) -> Option<PortProblem> {
+        let folder = devices.join(address);
         if !folder.exists() {
             return Some(PortProblem::NoSuchPciDevice {
                 address: address.to_owned(),
             });
         }
-        let driver = fs::read_link(folder.join("driver")).ok()?;
+        let Ok(driver) = fs::read_link(folder.join("driver")) else {
+            return Some(PortProblem::NoDriver {
+                address: address.to_owned(),
+            });
+        };
         let driver = driver.file_name()?.to_string_lossy().into_owned();
         let is_for_user_space =
             ["vfio-pci", "uio_pci_generic", "igb_uio"].contains(&driver.as_str());
@@ -279,6 +287,31 @@ mod tests {
                 address: "ffff:ff:1f.7".to_owned()
             })
         );
+    }
+
+    #[test]
+    fn a_pci_device_is_refused_by_whose_it_is() {
+        let devices = std::env::temp_dir().join(format!("weir-pci-{}", std::process::id()));
+        let address = "0000:00:03.0";
+        let why_with = |driver: Option<&str>| {
+            let folder = devices.join(address);
+            fs::create_dir_all(&folder).unwrap();
+            if let Some(driver) = driver {
+                let target = Path::new("/sys/bus/pci/drivers").join(driver);
+                std::os::unix::fs::symlink(target, folder.join("driver")).unwrap();
+            }
+            let problem = Device::why_not_probed_in(&devices, address);
+            fs::remove_dir_all(&devices).unwrap();
+            problem.map(|problem| problem.to_string())
+        };
+        assert_eq!(why_with(Some("vfio-pci")), None);
+        let of_the_kernel = why_with(Some("virtio-pci")).unwrap();
+        assert!(
+            of_the_kernel.contains("kernel's driver virtio-pci"),
+            "{of_the_kernel}"
+        );
+        let of_nobody = why_with(None).unwrap();
+        assert!(of_nobody.contains("has no driver"), "{of_nobody}");
     }
 
     #[test]

@@ -131,6 +131,8 @@ pub(crate) struct Environment {
     /// it is closed, so no device is ever closed twice.
     open_devices: Mutex<BTreeSet<String>>,
     n_virtual_devices: AtomicU32,
+    /// What EAL said when it started. Its drivers look at the PCI devices then, and never again.
+    said: String,
     runtime_folder: Option<PathBuf>,
 }
 
@@ -183,6 +185,7 @@ impl Eal {
             pools: Mutex::default(),
             open_devices: Mutex::default(),
             n_virtual_devices: AtomicU32::new(0),
+            said,
             runtime_folder,
         })))
     }
@@ -223,6 +226,11 @@ impl Eal {
     /// A number that no other virtual device of this process has.
     pub(crate) fn next_device_number(&self) -> u32 {
         self.0.n_virtual_devices.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Why a PCI device was refused when EAL started, if it was.
+    pub(crate) fn why_refused(&self, address: &str) -> Option<&str> {
+        why_refused(&self.0.said, address)
     }
 
     /// Reserves a device, by DPDK's name. `false` when a port has it.
@@ -326,6 +334,18 @@ fn init_on_own_thread(arguments: Vec<CString>) -> ((c_int, c_int), String) {
     }
 }
 
+/// The first line about a PCI device, which names the cause. The last one is `Requested device ADDRESS cannot be used`;
+/// those between it and the last one of the device before need not name the device.
+fn why_refused<'a>(said: &'a str, address: &str) -> Option<&'a str> {
+    let lines: Vec<&str> = said.lines().collect();
+    let is_last = |line: &&str| line.contains("Requested device ");
+    let last = lines
+        .iter()
+        .position(|line| is_last(line) && line.contains(address))?;
+    let before = lines[..last].iter().rposition(is_last);
+    Some(lines[before.map_or(0, |before| before + 1)])
+}
+
 fn first_allowed_cpu() -> u32 {
     // SAFETY: all zeroes is the empty set.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -376,5 +396,29 @@ fn remove_left_behind(runtime_folder: Option<&PathBuf>) {
 fn remove(runtime_folder: Option<&PathBuf>) {
     if let Some(folder) = runtime_folder {
         let _ = fs::remove_dir(folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_found_among_what_was_said_about_several_devices() {
+        // As DPDK 22.11 says it when the files of uio are not there.
+        let said = "EAL: Cannot open /dev/uio0: No such file or directory\n\
+                    eth_virtio_pci_init(): Failed to init PCI device\n\
+                    EAL: Requested device 0000:00:03.0 cannot be used\n\
+                    EAL: Cannot open /dev/uio1: No such file or directory\n\
+                    EAL: Requested device 0000:00:04.0 cannot be used\n";
+        assert_eq!(
+            why_refused(said, "0000:00:03.0"),
+            Some("EAL: Cannot open /dev/uio0: No such file or directory")
+        );
+        assert_eq!(
+            why_refused(said, "0000:00:04.0"),
+            Some("EAL: Cannot open /dev/uio1: No such file or directory")
+        );
+        assert_eq!(why_refused(said, "0000:00:05.0"), None);
     }
 }

@@ -121,6 +121,16 @@ pub enum PortProblem {
         driver: String,
     },
 
+    /// Nobody has the device.
+    #[error(
+        "PCI device {address} has no driver, and DPDK needs one to reach it; give it one with \
+         `dpdk-devbind.py --bind=vfio-pci {address}`"
+    )]
+    NoDriver {
+        /// The device's address.
+        address: String,
+    },
+
     /// Another port has the device.
     #[error("{device} is open as another port already; give each port a device of its own")]
     OpenAlready {

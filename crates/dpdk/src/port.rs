@@ -83,7 +83,7 @@ impl Port {
                 device: device.to_string(),
             }));
         }
-        match attach(&dpdk_name, made.as_ref(), device) {
+        match attach(eal, &dpdk_name, made.as_ref(), device) {
             Ok(id) => Ok(Self(Arc::new(OpenPort {
                 id,
                 n_multi_segment: AtomicU64::new(0),
@@ -488,7 +488,12 @@ impl Drop for OpenPort {
 }
 
 /// Makes a virtual device, if it is one, and finds DPDK's number for the port. The name is claimed.
-fn attach(name: &str, made: Option<&VirtualDevice>, device: &Device) -> Result<u16, PortProblem> {
+fn attach(
+    eal: &Eal,
+    name: &str,
+    made: Option<&VirtualDevice>,
+    device: &Device,
+) -> Result<u16, PortProblem> {
     let not_taken = |reason| PortProblem::NotTaken {
         device: device.to_string(),
         reason,
@@ -512,7 +517,12 @@ fn attach(name: &str, made: Option<&VirtualDevice>, device: &Device) -> Result<u
             let kernel_knows = device
                 .pci_address()
                 .and_then(|address| Device::why_not_probed(&address));
-            Err(kernel_knows.unwrap_or_else(|| not_taken(refusal.to_string())))
+            Err(kernel_knows.unwrap_or_else(|| {
+                not_taken(match eal.why_refused(name) {
+                    Some(words) => Refusal::new(-refusal.errno, words.to_owned()).to_string(),
+                    None => refusal.to_string(),
+                })
+            }))
         }
     }
 }
