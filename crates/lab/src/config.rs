@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -104,39 +105,66 @@ pub fn last_cpus(count: usize) -> Result<Vec<usize>> {
     Ok(cpus[first..].to_vec())
 }
 
-/// The configuration text for `workers` (CPU ids) and `services` on `topology`.
+/// What a configuration says of the machine that weir runs on.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// `runtime.workers`: CPU ids.
+    pub workers: Vec<usize>,
+    /// `runtime.memory`, as written.
+    pub memory: &'static str,
+    /// `runtime.admin_socket`.
+    pub admin_socket: PathBuf,
+    /// The `device` of each of the topology's ports, as written.
+    pub devices: Vec<String>,
+}
+
+/// The configuration text for `workers` (CPU ids) and `services` on `topology`, in the director's namespace.
 pub fn text(topology: &Topology, workers: &[usize], services: &[Service]) -> String {
+    let setting = Setting {
+        workers: workers.to_vec(),
+        memory: "Anonymous(mib: 256)",
+        admin_socket: crate::director::socket_path(&topology.lab),
+        devices: topology
+            .ports
+            .iter()
+            .map(|port| format!("AfPacket({:?})", port.name))
+            .collect(),
+    };
+    text_in(topology, &setting, services)
+}
+
+/// The configuration text for `services` on `topology`, on the machine that `setting` describes.
+pub fn text_in(topology: &Topology, setting: &Setting, services: &[Service]) -> String {
     let mut text = String::from("#![enable(implicit_some)]\n(\n");
-    write(&mut text, topology, workers, services).expect("writing to a String does not fail");
+    write(&mut text, topology, setting, services).expect("writing to a String does not fail");
     text
 }
 
 fn write(
     text: &mut String,
     topology: &Topology,
-    workers: &[usize],
+    setting: &Setting,
     services: &[Service],
 ) -> std::fmt::Result {
-    let socket = crate::director::socket_path(&topology.lab);
     writeln!(text, "    runtime: (")?;
-    writeln!(text, "        workers: {workers:?},")?;
-    writeln!(text, "        memory: Anonymous(mib: 256),")?;
+    writeln!(text, "        workers: {:?},", setting.workers)?;
+    writeln!(text, "        memory: {},", setting.memory)?;
     writeln!(text, "        connections: 65536,")?;
     writeln!(text, "        idle: Backoff,")?;
     writeln!(
         text,
         "        admin_socket: {:?},",
-        socket.display().to_string()
+        setting.admin_socket.display().to_string()
     )?;
     writeln!(text, "    ),")?;
 
     writeln!(text, "    ports: {{")?;
-    for port in &topology.ports {
+    for (port, device) in topology.ports.iter().zip(&setting.devices) {
         let name = port.name;
         let (ipv4, ipv6) = (port.addresses.ipv4, port.addresses.ipv6);
         writeln!(
             text,
-            "        {name:?}: (device: AfPacket({name:?}), addresses: [\"{ipv4}/24\", \"{ipv6}/64\"]),"
+            "        {name:?}: (device: {device}, addresses: [\"{ipv4}/24\", \"{ipv6}/64\"]),"
         )?;
     }
     writeln!(text, "    }},")?;

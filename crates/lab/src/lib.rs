@@ -2,7 +2,7 @@
 //!
 //! What it is: topologies ([`Topology`]) of namespaces joined by veth pairs and a bridge; curl, iperf3 and UDP clients
 //! ([`client`]); nginx, iperf3 and small servers of our own ([`server`], [`peer`]); the director as a process
-//! ([`Director`]); captures of every hop ([`Capture`]) read back by an independent decoder ([`hop`]).
+//! ([`Director`]), or in a virtual machine with PCI NICs ([`vm`]); captures of every hop ([`Capture`]) read back by an independent decoder ([`hop`]).
 //!
 //! Promises: whatever way the process that made a [`Lab`] ends (return, panic, Ctrl-C, SIGKILL), its namespaces,
 //! interfaces, processes and files go with it; traffic never leaves the namespaces of the run.
@@ -27,6 +27,7 @@ pub mod rig;
 pub mod server;
 pub mod toa;
 pub mod topology;
+pub mod vm;
 pub mod wait;
 
 pub use capture::Capture;

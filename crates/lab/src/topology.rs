@@ -239,21 +239,27 @@ fn director_namespace(lab: &Lab) -> Result<Namespace> {
     Ok(director)
 }
 
-/// A bridge that does nothing but switch: no spanning tree to wait for, no multicast snooping (without a querier it
-/// would soon drop neighbour discovery), no addresses of its own.
 fn switch(lab: &Lab) -> Result<Namespace> {
     let switch = lab.namespace("switch")?;
     switch.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+    bridge(&switch, "br0")?;
+    Ok(switch)
+}
+
+/// A bridge that does nothing but switch: no spanning tree to wait for, no multicast snooping (without a querier it
+/// would soon drop neighbour discovery), no addresses of its own.
+pub(crate) fn bridge(namespace: &Namespace, name: &str) -> Result<()> {
     for family in ["iptables", "ip6tables", "arptables"] {
         // Where the kernel has br_netfilter, it would swallow frames that break the rules of IP.
         let key = format!("net.bridge.bridge-nf-call-{family}");
         if std::path::Path::new("/proc/sys/net/bridge").exists() {
-            switch.sysctl(&key, "0")?;
+            namespace.sysctl(&key, "0")?;
         }
     }
-    switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
-    switch.ip("link set br0 up")?;
-    Ok(switch)
+    namespace.ip(&format!(
+        "link add {name} type bridge stp_state 0 mcast_snooping 0"
+    ))?;
+    namespace.ip(&format!("link set {name} up")).map(drop)
 }
 
 fn real_servers(lab: &Lab, switch: &Namespace) -> Result<Vec<Host>> {

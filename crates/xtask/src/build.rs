@@ -32,20 +32,43 @@ pub(crate) fn cargo(words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// Builds `weir` and returns its path.
-pub(crate) fn weir(profile: Profile) -> Result<PathBuf> {
-    let (words, folder) = match profile {
-        Profile::Debug => (&["build", "--bin", "weir"][..], "debug"),
-        Profile::Release => (&["build", "--bin", "weir", "--release"][..], "release"),
+/// What of libdpdk is inside the binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linking {
+    /// Nothing: it loads the machine's libraries.
+    Shared,
+    /// All of it, and the drivers: it runs where nothing is installed.
+    Static,
+}
+
+/// Builds `weir` and returns its path. The next build with the other linking takes its place.
+pub(crate) fn weir(profile: Profile, linking: Linking) -> Result<PathBuf> {
+    let mut words = vec!["build", "--bin", "weir"];
+    let folder = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release",
     };
-    let status = cargo(words)?.status().context("cargo cannot be started")?;
+    match profile {
+        Profile::Debug => {}
+        Profile::Release => words.push("--release"),
+    }
+    match linking {
+        Linking::Shared => {}
+        Linking::Static => words.extend(["--features", "static-dpdk"]),
+    }
+    let status = cargo(&words)?.status().context("cargo cannot be started")?;
     ensure!(
         status.success(),
         "weir does not build; the compiler's words are above"
     );
+    Ok(target_folder()?.join(folder).join("weir"))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let metadata = MetadataCommand::new()
         .no_deps()
         .current_dir(workspace_root()?)
         .exec()?;
-    Ok(metadata.target_directory.join(folder).join("weir").into())
+    Ok(metadata.target_directory.into())
 }

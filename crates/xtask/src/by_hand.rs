@@ -13,7 +13,7 @@ use weir_lab::lab;
 use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Lab, Namespace, Rig, config};
 
-use crate::build::{self, Profile};
+use crate::build::{self, Linking, Profile};
 use crate::packages;
 use crate::story::{self, Method};
 
@@ -58,7 +58,7 @@ pub(crate) fn run(action: Action) -> Result<ExitCode> {
 
 fn up(method: Method) -> Result<()> {
     packages::install_missing()?;
-    let binary = build::weir(Profile::Release)?;
+    let binary = build::weir(Profile::Release, Linking::Shared)?;
     let lab = Lab::named(method.name())?;
     let mut rig = Rig::lay_out(lab, Arms::Two, ClientSide::OnLink, &story::peer_program()?)?;
     let text = config::text(

@@ -18,7 +18,7 @@ use weir_lab::peer::Answer;
 use weir_lab::topology::{Arms, ClientSide, Topology};
 use weir_lab::{Capture, Lab, Rig, checksum, client, config, server};
 
-use crate::build::{self, Profile};
+use crate::build::{self, Linking, Profile};
 use crate::packages;
 use crate::story::{self, Method};
 
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     packages::install_missing()?;
     println!("Building it (release) …");
-    let binary = build::weir(Profile::Release)?;
+    let binary = build::weir(Profile::Release, Linking::Shared)?;
     let methods: Vec<Method> = match arguments.method {
         Some(method) => vec![method],
         None => Method::value_variants().to_vec(),

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod by_hand;
 mod demo;
+mod guest_kernel;
 mod packages;
 mod story;
 mod suite;

@@ -28,6 +28,8 @@ const LAB: &[&str] = &[
     "iperf3",
     "iputils-ping",
 ];
+/// What the virtual machine takes; its kernel is fetched, not installed (`guest_kernel`).
+const VIRTUAL_MACHINE: &[&str] = &["qemu-system-x86", "busybox-static", "cpio", "binutils"];
 /// What counts instructions.
 const MEASURE: &[&str] = &["valgrind"];
 
@@ -38,6 +40,7 @@ pub(crate) fn install_missing() -> Result<()> {
     let missing: Vec<&str> = BUILD
         .iter()
         .chain(LAB)
+        .chain(VIRTUAL_MACHINE)
         .chain(MEASURE)
         .copied()
         .filter(|package| !is_installed(package))

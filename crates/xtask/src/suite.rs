@@ -16,8 +16,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::bench::{self, Gate};
-use crate::build::{self, Profile, cargo};
-use crate::{packages, tidy};
+use crate::build::{self, Linking, Profile, cargo};
+use crate::{guest_kernel, packages, tidy};
 use libtest::Tally;
 
 #[derive(clap::Args)]
@@ -55,9 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         suite.lab(filter)?;
     }
     if (all && filter.is_none()) || arguments.vm {
-        suite
-            .tally
-            .skip("virtual machine", "weir has no virtual machine test yet");
+        suite.virtual_machine(filter)?;
     }
     if all && filter.is_none() {
         suite.instructions()?;
@@ -125,16 +123,36 @@ impl Suite {
             return Ok(());
         }
         self.tally.forget_skips(is_lab);
-        let binary = build::weir(Profile::Debug)?;
-        let mut command = cargo(&[
-            "test",
-            "--package",
-            "weir-lab",
-            "--test",
-            "*",
-            "--no-fail-fast",
-        ])?;
+        let binary = build::weir(Profile::Debug, Linking::Shared)?;
+        let mut command = lab_tests("*")?;
         command.env("WEIR_BINARY", binary);
+        // The virtual machine's tests are the lab's too, and come later.
+        let words = ["--ignored", "--test-threads=1", "--skip=vm::"];
+        self.tests(command, &words, filter)
+    }
+
+    /// Tests on emulated PCI NICs, one at a time: two virtual processors fill two cores.
+    fn virtual_machine(&mut self, filter: Option<&str>) -> Result<()> {
+        println!("── virtual machine");
+        if !nix::unistd::geteuid().is_root() {
+            let reason = "network namespaces need root";
+            self.tally.skip("virtual machine", reason);
+            return Ok(());
+        }
+        self.tally.forget_skips(|reason| reason.starts_with("vm:"));
+        let kernel = match guest_kernel::folder() {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                println!("{error:#}");
+                self.tally.note("a kernel for the virtual machine", false);
+                return Ok(());
+            }
+        };
+        let binary = build::weir(Profile::Debug, Linking::Static)?;
+        let mut command = lab_tests("virtual_machine")?;
+        command
+            .env("WEIR_BINARY", binary)
+            .env(weir_lab::vm::kernel::FOLDER_VARIABLE, kernel);
         self.tests(command, &["--ignored", "--test-threads=1"], filter)
     }
 
@@ -211,6 +229,14 @@ impl Suite {
             }
         }
     }
+}
+
+/// The tests of the lab in files called `name`, which may hold wildcards.
+fn lab_tests(name: &str) -> Result<Command> {
+    let words = ["test", "--package", "weir-lab", "--no-fail-fast"];
+    let mut command = cargo(&words)?;
+    command.args(["--test", name]);
+    Ok(command)
 }
 
 /// Kills a process we started and what it started. A process group would be simpler, but then Ctrl-C in the terminal
