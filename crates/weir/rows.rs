@@ -35,7 +35,7 @@ pub(crate) fn service(service: &weir_config::Service, appliance: &Appliance) -> 
             protocol: service.protocol,
             vip: service.vip,
         },
-        scheduler: service.scheduler.to_string(),
+        scheduler: service.scheduler.name().to_owned(),
         persistent: None,
         method: method.to_owned(),
         local_ports_exhausted: service

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use weir_director::{
     AddressUse, DestinationId, L4PortRange, Load, LocalAddresses, LocalPool, NextHopId, PortId,
-    RouteTarget, Routes, ServiceId, ServiceKey, Services, Settings, State, Timeouts,
+    RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings, State, Timeouts,
 };
 
 use crate::config::{self, Config};
@@ -63,6 +63,10 @@ struct Known {
     id: ServiceId,
     version: u32,
     as_compiled: config::Service,
+    /// Made of `as_compiled`; `None` while it is being made.
+    schedule: Option<Arc<Schedule>>,
+    /// The weight of each destination, or while it drains the one it had before.
+    last_weights: HashMap<SocketAddr, u32>,
 }
 
 /// The numbers given out so far.
@@ -203,52 +207,62 @@ impl Numbers {
         next_hops: &mut impl NextHopNumbers,
     ) -> Result<weir_director::Service, TooMuch> {
         let key = key(service);
-        let (id, version) = self.service_number(key, service)?;
+        let mut known = self.known(key, service)?;
         let mut destinations = Vec::with_capacity(service.destinations.len());
         for destination in &service.destinations {
+            let weight = u32::from(destination.weight);
             destinations.push(weir_director::Destination {
                 id: self.destination_number(key, destination.address)?,
                 real: destination.address,
-                weight: u32::from(destination.weight),
+                weight,
+                last_weight: known
+                    .last_weights
+                    .get(&destination.address)
+                    .copied()
+                    .unwrap_or(weight),
                 method: method(&service.method, pools),
                 next_hop: next_hop(destination.address.ip(), routes, next_hops)?,
             });
         }
+        let make = || Arc::new(Schedule::new(scheduler(service.scheduler), &destinations));
+        let schedule = Arc::clone(known.schedule.get_or_insert_with(make));
+        let (id, version) = (known.id, known.version);
+        self.services.insert(key, known);
         Ok(weir_director::Service {
             id,
             key,
-            scheduler: scheduler(service.scheduler),
+            schedule,
             destinations,
             version,
         })
     }
 
-    fn service_number(
-        &mut self,
-        key: ServiceKey,
-        service: &config::Service,
-    ) -> Result<(ServiceId, u32), TooMuch> {
-        if let Some(known) = self.services.get_mut(&key) {
-            if known.as_compiled != *service {
-                known.version = known.version.wrapping_add(1);
-                known.as_compiled = service.clone();
+    /// What is known of a service, taken out: its numbers, and what has been made of it if it has not changed.
+    fn known(&mut self, key: ServiceKey, service: &config::Service) -> Result<Known, TooMuch> {
+        if let Some(known) = self.services.remove(&key) {
+            if known.as_compiled == *service {
+                return Ok(known);
             }
-            return Ok((known.id, known.version));
+            return Ok(Known {
+                id: known.id,
+                version: known.version.wrapping_add(1),
+                as_compiled: service.clone(),
+                schedule: None,
+                last_weights: last_weights(service, &known.last_weights),
+            });
         }
         let id = self
             .service_ids
             .take(ServiceId::LIMIT)
             .map(ServiceId)
             .ok_or(TooMuch::Services)?;
-        self.services.insert(
-            key,
-            Known {
-                id,
-                version: 0,
-                as_compiled: service.clone(),
-            },
-        );
-        Ok((id, 0))
+        Ok(Known {
+            id,
+            version: 0,
+            as_compiled: service.clone(),
+            schedule: None,
+            last_weights: last_weights(service, &HashMap::new()),
+        })
     }
 
     fn destination_number(
@@ -287,12 +301,39 @@ pub fn key(service: &config::Service) -> ServiceKey {
 }
 
 fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {
+    let options =
+        |config::HashOptions { port, fallback }| weir_director::HashOptions { port, fallback };
     match scheduler {
         config::Scheduler::Rr => weir_director::Scheduler::Rr,
         config::Scheduler::Wrr => weir_director::Scheduler::Wrr,
         config::Scheduler::Lc => weir_director::Scheduler::Lc,
         config::Scheduler::Wlc => weir_director::Scheduler::Wlc,
+        config::Scheduler::Sed => weir_director::Scheduler::Sed,
+        config::Scheduler::Nq => weir_director::Scheduler::Nq,
+        config::Scheduler::Sh(chosen) => weir_director::Scheduler::Sh(options(chosen)),
+        config::Scheduler::Dh => weir_director::Scheduler::Dh,
+        config::Scheduler::Mh(chosen) => weir_director::Scheduler::Mh(options(chosen)),
+        config::Scheduler::Fo => weir_director::Scheduler::Fo,
+        config::Scheduler::Ovf => weir_director::Scheduler::Ovf,
+        config::Scheduler::Lblc => weir_director::Scheduler::Lblc,
+        config::Scheduler::Lblcr => weir_director::Scheduler::Lblcr,
+        config::Scheduler::Twos => weir_director::Scheduler::Twos,
     }
+}
+
+/// The weights of a service's destinations; for one that drains the last it had, as long as it stays in the service.
+fn last_weights(
+    service: &config::Service,
+    before: &HashMap<SocketAddr, u32>,
+) -> HashMap<SocketAddr, u32> {
+    let last = |config::Destination { address, weight }: &config::Destination| {
+        let last = match weight {
+            0 => before.get(address).copied().unwrap_or(0),
+            _ => u32::from(*weight),
+        };
+        (*address, last)
+    };
+    service.destinations.iter().map(last).collect()
 }
 
 fn method(method: &config::Method, pools: &HashMap<&str, Arc<LocalPool>>) -> weir_director::Method {
@@ -456,6 +497,49 @@ mod tests {
             .flat_map(|compiled| compiled.services.iter().map(|service| service.version))
             .collect();
         assert_eq!(versions, [0, 1]);
+    }
+
+    #[test]
+    fn what_picks_is_made_anew_only_when_its_service_has_changed() {
+        let mut numbers = Numbers::default();
+        let (a, b) = (
+            r#"(address: "10.0.0.11:80")"#,
+            r#"(address: "10.0.0.12:80")"#,
+        );
+        let [first, same, other] = [a, a, b].map(|destinations| {
+            let compiled = compile(&mut numbers, destinations, Load::default());
+            let service = compiled.services.iter().next().unwrap();
+            Arc::clone(&service.schedule)
+        });
+        assert!(Arc::ptr_eq(&first, &same));
+        assert!(!Arc::ptr_eq(&first, &other));
+    }
+
+    /// As `ip_vs_ctl.c` keeps it: a weight of 0 counts when the destination is new, not when it is changed to that.
+    #[test]
+    fn a_destination_that_drains_keeps_its_last_weight() {
+        let mut numbers = Numbers::default();
+        let mut last_weights = |weights: [Option<u16>; 2]| {
+            let destinations: Vec<_> = (11..)
+                .zip(weights)
+                .filter_map(|(host, weight)| {
+                    Some(format!(
+                        r#"(address: "10.0.0.{host}:80", weight: {})"#,
+                        weight?
+                    ))
+                })
+                .collect();
+            let compiled = compile(&mut numbers, &destinations.join(","), Load::default());
+            let service = Arc::clone(compiled.services.iter().next().unwrap());
+            let last = service.destinations.iter().map(|it| it.last_weight);
+            last.collect::<Vec<_>>()
+        };
+        assert_eq!(last_weights([Some(5), Some(0)]), [5, 0]);
+        assert_eq!(last_weights([Some(0), Some(7)]), [5, 7]);
+        assert_eq!(last_weights([Some(0), Some(0)]), [5, 7]);
+        assert_eq!(last_weights([Some(3), Some(0)]), [3, 7]);
+        assert_eq!(last_weights([Some(3), None]), [3]);
+        assert_eq!(last_weights([Some(3), Some(0)]), [3, 0]);
     }
 
     #[test]

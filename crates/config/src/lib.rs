@@ -54,8 +54,8 @@ mod syntax;
 
 pub use address::AddressRange;
 pub use config::{
-    ClientAddress, Config, Destination, Device, FullNat, Idle, LocalPool, LocalPorts, Memory,
-    Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+    ClientAddress, Config, Destination, Device, FullNat, HashOptions, Idle, LocalPool, LocalPorts,
+    Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
 };
 pub use diff::{Change, Sign, diff, refusal};
 pub use error::{Errors, Problem};

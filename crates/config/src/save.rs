@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::config::{
-    ClientAddress, Config, Destination, Device, FullNat, Idle, LocalPool, Memory, Method, Port,
-    Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+    ClientAddress, Config, Destination, Device, FullNat, HashOptions, Idle, LocalPool, Memory,
+    Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
 };
 use crate::duration;
 
@@ -165,12 +165,7 @@ fn write_service(service: &Service) -> String {
         Protocol::Tcp => "Tcp",
         Protocol::Udp => "Udp",
     };
-    let scheduler = match scheduler {
-        Scheduler::Rr => "Rr",
-        Scheduler::Wrr => "Wrr",
-        Scheduler::Lc => "Lc",
-        Scheduler::Wlc => "Wlc",
-    };
+    let scheduler = write_scheduler(*scheduler);
     let method = write_method(method);
     let mut text = format!(
         "(
@@ -189,6 +184,29 @@ fn write_service(service: &Service) -> String {
     }
     text.push_str("            ],\n        )");
     text
+}
+
+/// As the configuration has it: `Wlc`, `Sh(port: true, fallback: false)`.
+fn write_scheduler(scheduler: Scheduler) -> String {
+    let hashing = |name: &str, HashOptions { port, fallback }: HashOptions| {
+        format!("{name}(port: {port}, fallback: {fallback})")
+    };
+    match scheduler {
+        Scheduler::Rr => "Rr".to_owned(),
+        Scheduler::Wrr => "Wrr".to_owned(),
+        Scheduler::Lc => "Lc".to_owned(),
+        Scheduler::Wlc => "Wlc".to_owned(),
+        Scheduler::Sed => "Sed".to_owned(),
+        Scheduler::Nq => "Nq".to_owned(),
+        Scheduler::Sh(options) => hashing("Sh", options),
+        Scheduler::Dh => "Dh".to_owned(),
+        Scheduler::Mh(options) => hashing("Mh", options),
+        Scheduler::Fo => "Fo".to_owned(),
+        Scheduler::Ovf => "Ovf".to_owned(),
+        Scheduler::Lblc => "Lblc".to_owned(),
+        Scheduler::Lblcr => "Lblcr".to_owned(),
+        Scheduler::Twos => "Twos".to_owned(),
+    }
 }
 
 /// As the configuration has it: `FullNat(local_pool: "default", client_address: Toa)`.

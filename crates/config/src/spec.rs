@@ -100,6 +100,22 @@ pub(crate) struct ServiceSpec {
     pub(crate) one_packet: Option<NotBuilt>,
 }
 
+/// The options of `Sh`, read from the text of its [`Variant`].
+#[derive(Default, serde::Deserialize)]
+#[serde(rename = "Sh", deny_unknown_fields)]
+pub(crate) struct ShSpec {
+    pub(crate) port: Option<bool>,
+    pub(crate) fallback: Option<bool>,
+}
+
+/// The options of `Mh`, likewise.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename = "Mh", deny_unknown_fields)]
+pub(crate) struct MhSpec {
+    pub(crate) port: Option<bool>,
+    pub(crate) fallback: Option<bool>,
+}
+
 /// The options of `FullNat`, read from the text of its [`Variant`].
 #[derive(Default, serde::Deserialize)]
 #[serde(rename = "FullNat", deny_unknown_fields)]

@@ -9,17 +9,20 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Problem, one_of};
 use crate::locate::{Node, Position};
-use crate::spec::{FullNatSpec, KEYS_TO_COME, Spec, Variant};
+use crate::spec::{KEYS_TO_COME, Spec, Variant};
 
 /// Reads the whole file.
 pub(crate) fn parse(text: &str) -> Result<Spec, Problem> {
     read(text)
 }
 
-/// Reads the options of a `FullNat`, which begins at `at`; none at all where it is written without brackets.
-pub(crate) fn parse_full_nat(variant: &Variant, at: Position) -> Result<FullNatSpec, Problem> {
+/// Reads the options of a choice, which begins at `at`; none at all where it is written without brackets.
+pub(crate) fn parse_options<T: DeserializeOwned + Default>(
+    variant: &Variant,
+    at: Position,
+) -> Result<T, Problem> {
     if !variant.has_options() {
-        return Ok(FullNatSpec::default());
+        return Ok(T::default());
     }
     read(variant.value()).map_err(|Problem { at: inner, what }| Problem {
         at: inner.within(at),
@@ -89,6 +92,7 @@ fn sentence(error: &Error) -> String {
         Error::ExpectedComma => "two values stand side by side; write a comma between them, or the quote missing before".to_owned(),
         Error::ExpectedString => "text belongs here; write it in double quotes, as in \"10.0.0.1\"".to_owned(),
         Error::ExpectedStringEnd => "this text does not end; close it with a double quote".to_owned(),
+        Error::ExpectedBoolean => "a yes or no belongs here; write true or false".to_owned(),
         Error::ExpectedInteger => "a whole number belongs here; write it with digits alone".to_owned(),
         Error::IntegerOutOfBounds => "this number is too large for any setting; write a smaller one".to_owned(),
         Error::InvalidIntegerDigit { digit, .. } => {

@@ -56,6 +56,11 @@ fn live_changes() {
         ),
         (
             "protocol: Tcp",
+            "protocol: Tcp, scheduler: Sh(port: true, fallback: true)",
+            &["~ scheduler of tcp 192.0.2.100:80: wlc → sh (sh-fallback,sh-port)"],
+        ),
+        (
+            "protocol: Tcp",
             "protocol: Tcp, method: FullNat(local_pool: \"other\")",
             &[
                 "~ method of tcp 192.0.2.100:80: FullNat(local_pool: \"default\", client_address: Toa) → \

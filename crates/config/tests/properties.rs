@@ -6,8 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use weir_config::{
-    AddressRange, ClientAddress, Config, Destination, Device, FullNat, Idle, LocalPool, LocalPorts,
-    Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts, diff, to_ron,
+    AddressRange, ClientAddress, Config, Destination, Device, FullNat, HashOptions, Idle,
+    LocalPool, LocalPorts, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service,
+    Timeouts, diff, to_ron,
 };
 
 const CPUS: [usize; 6] = [0, 1, 2, 3, 8, 9];
@@ -99,6 +100,30 @@ fn pool(number: u8) -> impl Strategy<Value = LocalPool> {
         })
 }
 
+fn scheduler() -> impl Strategy<Value = Scheduler> {
+    let options =
+        || any::<(bool, bool)>().prop_map(|(port, fallback)| HashOptions { port, fallback });
+    let plain = select(vec![
+        Scheduler::Rr,
+        Scheduler::Wrr,
+        Scheduler::Lc,
+        Scheduler::Wlc,
+        Scheduler::Sed,
+        Scheduler::Nq,
+        Scheduler::Dh,
+        Scheduler::Fo,
+        Scheduler::Ovf,
+        Scheduler::Lblc,
+        Scheduler::Lblcr,
+        Scheduler::Twos,
+    ]);
+    prop_oneof![
+        plain,
+        options().prop_map(Scheduler::Sh),
+        options().prop_map(Scheduler::Mh),
+    ]
+}
+
 fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
     let destination = (0..n_ports, 2..90_u8, 1..=u16::MAX, any::<u16>());
     (
@@ -106,12 +131,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         1..=4_u8,
         1..=3_u16,
         select(vec![Protocol::Tcp, Protocol::Udp]),
-        select(vec![
-            Scheduler::Rr,
-            Scheduler::Wrr,
-            Scheduler::Lc,
-            Scheduler::Wlc,
-        ]),
+        scheduler(),
         select(pools),
         prop::collection::vec(destination, 0..5),
     )

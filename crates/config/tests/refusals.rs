@@ -248,13 +248,13 @@ fn not_built_yet() {
         ),
         (
             "scheduler: Wlc",
-            "scheduler: Sed",
-            "w.ron:15:24: `Sed` is not built yet; write Rr, Wrr, Lc or Wlc",
+            "scheduler: Conhash",
+            "w.ron:15:24: `Conhash` is not built yet; write Rr, Wrr, Lc, Wlc, Sed, Nq, Sh, Dh, Mh, Fo, Ovf, Lblc, Lblcr or Twos",
         ),
         (
             "scheduler: Wlc",
-            "scheduler: Sh(port: true, fallback: true)",
-            "w.ron:15:24: `Sh` is not built yet; write Rr, Wrr, Lc or Wlc",
+            "scheduler: Random(seed: 1)",
+            "w.ron:15:24: `Random` is not built yet; write Rr, Wrr, Lc, Wlc, Sed, Nq, Sh, Dh, Mh, Fo, Ovf, Lblc, Lblcr or Twos",
         ),
         (
             "FullNat(local_pool: \"default\", client_address: Toa)",
@@ -609,8 +609,23 @@ fn meaning() {
         ),
         (
             "scheduler: Wlc",
+            "scheduler: Dh(port: true)",
+            "w.ron:15:24: `Dh` takes no options; write Dh alone",
+        ),
+        (
+            "scheduler: Wlc",
+            "scheduler: Sh(cport: true)",
+            "w.ron:15:27: `cport` is no key here; the keys of `Sh` are port, fallback",
+        ),
+        (
+            "scheduler: Wlc",
+            "scheduler: Mh(fallback: 1)",
+            "w.ron:15:37: a yes or no belongs here; write true or false",
+        ),
+        (
+            "scheduler: Wlc",
             "scheduler: \"wlc\"",
-            "w.ron:15:24: `\"wlc\"` is none of the choices here; write Rr, Wrr, Lc or Wlc",
+            "w.ron:15:24: `\"wlc\"` is none of the choices here; write Rr, Wrr, Lc, Wlc, Sed, Nq, Sh, Dh, Mh, Fo, Ovf, Lblc, Lblcr or Twos",
         ),
         (
             "client_address: Toa",
@@ -712,7 +727,7 @@ fn all_errors_of_meaning_come_together_in_order() {
         .replace("mib: 64", "mib: 1")
         .replace("10.0.0.12:80", "172.16.0.1:80")
         .replace("0.0.0.0/0", "10.9.0.0/16")
-        .replace("scheduler: Wlc", "scheduler: Mh(port: true)")
+        .replace("scheduler: Wlc", "scheduler: Conhash(port: true)")
         .replace("weight: 100", "weight: 100, method: Dr")
         .replace("192.0.2.100:80", "192.0.2.10:80")
         .replace("mtu: 1500", "mtu: 1");
@@ -830,5 +845,30 @@ fn more_workers_and_ports_than_dpdk_has_room_for() {
     assert!(
         errors.to_string().contains("\"p33\" is one port too many"),
         "{errors}"
+    );
+}
+
+#[test]
+fn mh_has_room_for_so_many_destinations() {
+    let with = |scheduler: &str, n: usize| {
+        let destinations: String = (0..n)
+            .map(|n| format!("(address: \"10.0.{}.{}:80\"),", n / 250 + 8, n % 250 + 1))
+            .collect();
+        let ports = r#""wan": (device: AfPacket("a"), addresses: ["10.0.0.1/16"])"#;
+        let pools = r#""default": ["10.0.0.200"]"#;
+        let service = format!("vip: \"192.0.2.100:80\", protocol: Tcp, scheduler: {scheduler}");
+        format!(
+            "(ports: {{{ports}}}, local_pools: {{{pools}}}, services: [({service}, destinations: [{destinations}])])"
+        )
+    };
+    assert!(Config::parse(&with("Mh", 4093), "w.ron", &[0]).is_ok());
+    assert!(Config::parse(&with("Sh", 4094), "w.ron", &[0]).is_ok());
+    let errors = Config::parse(&with("Mh(port: true)", 4094), "w.ron", &[0]);
+    let said = errors.expect_err("one too many").to_string();
+    assert!(
+        said.ends_with(
+            "Mh has room for 4093 destinations, and this service has 4094; write Wlc, or leave some out"
+        ),
+        "{said}"
     );
 }

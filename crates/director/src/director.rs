@@ -88,7 +88,7 @@ impl Director {
         snapshot: Arc<Snapshot>,
         now: Tick,
     ) -> Result<Self, MapError> {
-        let ledger = Ledger::new(sizes, seed, now)?;
+        let ledger = Ledger::new(me, sizes, seed, now)?;
         Ok(Self {
             me,
             snapshot,

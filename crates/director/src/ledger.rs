@@ -10,15 +10,16 @@ use weir_wire::tcp;
 use crate::connection::{
     Connection, EntryId, Found, NewConnection, Room, Table, TableFull, TcpEvent,
 };
-use crate::totals::{DestinationTotals, SchedulerCursor};
-use crate::{DestinationId, Direction, Seed, ServiceId, Sizes, State, Tick, Timeouts};
+use crate::scheduler::Records;
+use crate::totals::DestinationTotals;
+use crate::{DestinationId, Direction, Seed, Sizes, State, Tick, Timeouts, WorkerId};
 
 pub(crate) struct Ledger {
     pub(crate) table: Table,
     /// By `DestinationId`. Sparse: memory is spent on those in use.
     pub(crate) destinations: MappedSlice<DestinationTotals>,
-    /// By `ServiceId`.
-    pub(crate) scheduler_cursors: MappedSlice<SchedulerCursor>,
+    /// What the services' schedulers remember.
+    pub(crate) scheduler_records: Records,
     /// Where the search for local ports begins.
     pub(crate) local_port_origin: u32,
     /// Connections ended to make room for others.
@@ -28,11 +29,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(sizes: Sizes, seed: Seed, now: Tick) -> Result<Self, MapError> {
+    pub(crate) fn new(
+        me: WorkerId,
+        sizes: Sizes,
+        seed: Seed,
+        now: Tick,
+    ) -> Result<Self, MapError> {
         Ok(Self {
             table: Table::new(sizes, seed, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
-            scheduler_cursors: MappedSlice::new(ServiceId::LIMIT as usize, Pages::Sparse)?,
+            scheduler_records: Records::new(seed, me)?,
             local_port_origin: seed.0[0] as u32,
             n_evicted: 0,
             n_toa_omitted: 0,

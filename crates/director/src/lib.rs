@@ -36,7 +36,7 @@ pub use ids::{DestinationId, Generation, NextHopId, PortId, ServiceId, WorkerId}
 pub use local_port::{L4PortRange, LocalPool};
 pub use next_hop::{NextHop, NextHops};
 pub use route::{Route, RouteTarget, Routes};
-pub use scheduler::Scheduler;
+pub use scheduler::{HashOptions, Schedule, Scheduler};
 pub use service::{ClientAddress, Destination, Method, Service, ServiceKey, Services};
 pub use snapshot::{Settings, Snapshot, Timeouts};
 pub use steering::{Hashed, HashedFields, Link, Rss, Steering};

@@ -15,6 +15,7 @@ use crate::connection::{EntryId, Flags, Found, Keys, NewConnection};
 use crate::forward;
 use crate::ledger::Ledger;
 use crate::local_port::LocalPortSearch;
+use crate::scheduler::Newcomer;
 use crate::service::{ClientAddress, Method, Service, ServiceKey};
 use crate::steering::Reply;
 use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
@@ -147,10 +148,17 @@ fn open_for(
         .ok_or(Verdict::Drop(DropReason::NoRoute))?
         .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))?;
     // (5)
-    let cursor = &mut ledger.scheduler_cursors[service.id.0 as usize];
+    let newcomer = Newcomer {
+        client: client.source(),
+        virtual_endpoint: client.destination(),
+        now,
+    };
     let destination = service
-        .scheduler
-        .pick(service, cursor, &ledger.destinations)
+        .pick(
+            &newcomer,
+            &mut ledger.scheduler_records,
+            &ledger.destinations,
+        )
         .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
     let Method::FullNat {
         pool,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use weir_wire::{Endpoint, Protocol};
 
-use crate::{DestinationId, LocalPool, NextHopId, Scheduler, ServiceId};
+use crate::{DestinationId, LocalPool, NextHopId, Schedule, ServiceId};
 
 /// What names a service: protocol, VIP and vport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +56,9 @@ pub struct Destination {
     pub real: Endpoint,
     /// Its share of new connections; 0 drains.
     pub weight: u32,
+    /// Its weight, or while it drains the one it had before: 0 only if it never had any. mh keeps its clients' places
+    /// by it.
+    pub last_weight: u32,
     /// How packets are forwarded.
     pub method: Method,
     /// Where its packets go on the wire.
@@ -77,8 +80,9 @@ pub struct Service {
     pub id: ServiceId,
     /// What clients talk to.
     pub key: ServiceKey,
-    /// Picks a destination for a new connection.
-    pub scheduler: Scheduler,
+    /// Picks a destination for a new connection. Made of `destinations`; shared with the next snapshot unless they
+    /// change.
+    pub schedule: Arc<Schedule>,
     /// In the order in which they are written or were added.
     pub destinations: Vec<Destination>,
     /// Changes whenever destinations or weights do: a scheduler that keeps a place starts anew.

@@ -1,4 +1,4 @@
-//! What a worker counts for each destination, and where a service's scheduler stands.
+//! What a worker counts for each destination.
 //!
 //! Promises: plain records, one cache line each, written by one worker only; found by a dense id that outlives
 //! snapshots.
@@ -57,18 +57,4 @@ impl DestinationTotals {
     pub fn load_everywhere(&self) -> Load {
         [self.load, self.load_elsewhere].into_iter().sum()
     }
-}
-
-/// Where a scheduler that goes round stands.
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct SchedulerCursor {
-    /// The version of the service for which this is meant, plus one; 0: never used.
-    pub(crate) version: u32,
-    /// One past the place picked last, counted backwards from the end of the list; 0: before the first.
-    pub(crate) position: u32,
-    /// wrr: the weight that a destination needs in this round.
-    pub(crate) current_weight: u32,
-    /// Fills the record up.
-    pub(crate) reserved: u32,
 }

@@ -5,7 +5,7 @@
 use allocation_counter::measure;
 use weir_director::{Arrival, BURST, DropReason, PortId, Verdict, WorkerId};
 use weir_testkit::{
-    IPV4, IPV6, IntoEndpoint, LAN_MAC, Rig, Site, TestBuffer, real_server_mac, tcp,
+    IPV4, IPV6, IntoEndpoint, LAN_MAC, Rig, SCHEDULERS, Site, TestBuffer, real_server_mac, tcp,
 };
 use weir_wire::{Packet, Protocol};
 
@@ -91,6 +91,37 @@ fn opening_evicting_and_expiring_allocate_nothing() {
     });
     assert_eq!(info.count_total, 0);
     assert!(rig.directors[0].n_evicted() > 1000 && n_looked_at > 1000);
+}
+
+#[test]
+fn no_scheduler_allocates() {
+    for scheduler in SCHEDULERS {
+        // Weights that keep overflow, and those that look for overload, from running out.
+        let weights = [
+            (IPV4.real, 100),
+            (IPV4.other_real, 2),
+            ("10.0.0.13:80", 300),
+        ];
+        let site = Site::new().service(Protocol::Tcp, IPV4.vip, scheduler, &weights);
+        let mut rig = Rig::new(site);
+        let bursts: Vec<[Vec<u8>; BURST]> = (0..8)
+            .map(|burst| {
+                std::array::from_fn(|n| {
+                    let mut client = IPV4.client.into_endpoint();
+                    client.set_port((1000 + burst * BURST + n) as u16);
+                    tcp(client, IPV4.vip).syn().bytes()
+                })
+            })
+            .collect();
+        let mut buffers = buffers();
+        let info = measure(|| {
+            for frames in &bursts {
+                process(&mut rig, &mut buffers, frames);
+            }
+        });
+        assert_eq!(info.count_total, 0, "{scheduler}");
+        assert_eq!(rig.directors[0].usage().used, 8 * BURST as u32);
+    }
 }
 
 /// The counter counts: otherwise the tests above would be about nothing.

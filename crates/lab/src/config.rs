@@ -23,7 +23,7 @@ pub struct Service {
     pub vip: SocketAddr,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// The scheduler, as written in the configuration: `Rr`, `Wrr`, `Lc`, `Wlc`.
+    /// The scheduler, as written in the configuration: `Rr`, `Wlc`, `Sh(port: true)`.
     pub scheduler: &'static str,
     /// The destinations and their weights.
     pub destinations: Vec<(SocketAddr, u32)>,

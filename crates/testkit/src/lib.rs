@@ -22,4 +22,6 @@ pub use frame::{FrameBuilder, IntoEndpoint, echo_request, icmp, raw, tcp, udp};
 pub use option::TcpOption;
 pub use random::Random;
 pub use rig::{Outcome, Rig};
-pub use site::{Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, Site, WAN, WAN_MAC, real_server_mac};
+pub use site::{
+    Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, SCHEDULERS, Site, WAN, WAN_MAC, real_server_mac,
+};

@@ -14,10 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_director::{
-    AddressUse, ClientAddress, Destination, DestinationId, Generation, L4PortRange, Link,
-    LocalAddresses, LocalPool, Method, NextHop, NextHopId, NextHops, PortId, Route, RouteTarget,
-    Routes, Rss, Scheduler, Seed, Service, ServiceId, ServiceKey, Services, Settings, Snapshot,
-    Steering, Timeouts,
+    AddressUse, ClientAddress, Destination, DestinationId, Generation, HashOptions, L4PortRange,
+    Link, LocalAddresses, LocalPool, Method, NextHop, NextHopId, NextHops, PortId, Route,
+    RouteTarget, Routes, Rss, Schedule, Scheduler, Seed, Service, ServiceId, ServiceKey, Services,
+    Settings, Snapshot, Steering, Timeouts,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{L4Port, Protocol};
@@ -62,6 +62,30 @@ pub struct Family {
     /// Bytes of the IP header.
     pub ip_header_bytes: u16,
 }
+
+/// All schedulers, with all options.
+pub const SCHEDULERS: [Scheduler; 14] = {
+    const OPTIONS: HashOptions = HashOptions {
+        port: true,
+        fallback: true,
+    };
+    [
+        Scheduler::Rr,
+        Scheduler::Wrr,
+        Scheduler::Lc,
+        Scheduler::Wlc,
+        Scheduler::Sed,
+        Scheduler::Nq,
+        Scheduler::Sh(OPTIONS),
+        Scheduler::Dh,
+        Scheduler::Mh(OPTIONS),
+        Scheduler::Fo,
+        Scheduler::Ovf,
+        Scheduler::Lblc,
+        Scheduler::Lblcr,
+        Scheduler::Twos,
+    ]
+};
 
 /// Over IPv4.
 pub const IPV4: Family = Family {
@@ -208,6 +232,7 @@ impl Site {
             protocol,
             virtual_endpoint: vip.into_endpoint(),
         };
+        let place = self.services.iter().position(|other| other.key == key);
         let pool = Arc::new(LocalPool::new(
             self.local_addresses.iter().copied(),
             self.l4_ports,
@@ -221,10 +246,19 @@ impl Site {
                     .destination_ids
                     .entry((key, real))
                     .or_insert(DestinationId(n_ids));
+                let before = place.and_then(|place| {
+                    let mut before = self.services[place].destinations.iter();
+                    before.find(|before| before.real == real)
+                });
+                let last_weight = match (weight, before) {
+                    (0, Some(before)) => before.last_weight,
+                    (weight, _) => *weight,
+                };
                 Destination {
                     id,
                     real,
                     weight: *weight,
+                    last_weight,
                     method: Method::FullNat {
                         pool: Arc::clone(&pool),
                         client_address: ClientAddress::Toa,
@@ -232,16 +266,15 @@ impl Site {
                     next_hop: self.real_server(real.ip()),
                 }
             })
-            .collect();
+            .collect::<Vec<_>>();
         let vip = key.virtual_endpoint.ip();
         if !self.addresses.contains(&(vip, AddressUse::Virtual)) {
             self.addresses.push((vip, AddressUse::Virtual));
         }
-        let place = self.services.iter().position(|other| other.key == key);
         let service = Service {
             id: ServiceId(place.unwrap_or(self.services.len()) as u32),
             key,
-            scheduler,
+            schedule: Arc::new(Schedule::new(scheduler, &destinations)),
             destinations,
             version: place.map_or(0, |place| self.services[place].version + 1),
         };

@@ -13,10 +13,12 @@ use super::network::Network;
 use super::pools::Pools;
 use super::{Placed, number_within, refuse_not_built};
 use crate::address;
-use crate::config::{ClientAddress, Destination, FullNat, Method, Protocol, Scheduler, Service};
-use crate::error::{Report, one_of};
-use crate::locate::Place;
-use crate::spec::{DestinationSpec, FullNatSpec, ServiceSpec, Variant};
+use crate::config::{
+    ClientAddress, Destination, FullNat, HashOptions, Method, Protocol, Scheduler, Service,
+};
+use crate::error::{Problem, Report, one_of};
+use crate::locate::{Place, Position};
+use crate::spec::{DestinationSpec, FullNatSpec, MhSpec, ServiceSpec, ShSpec, Variant};
 use crate::syntax;
 
 /// Those of IPVS.
@@ -88,6 +90,8 @@ fn service(
             });
         }
     }
+
+    refuse_too_many(report, scheduler, destinations.len(), place);
 
     let (protocol, vip) = (protocol?, vip?);
     let service = Service {
@@ -162,21 +166,71 @@ fn protocol(report: &mut Report, written: Option<&Variant>, place: Place<'_>) ->
 }
 
 fn scheduler(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Scheduler {
-    const BUILT: [&str; 4] = ["Rr", "Wrr", "Lc", "Wlc"];
-    const TO_COME: [&str; 12] = [
-        "Sed", "Nq", "Sh", "Dh", "Mh", "Fo", "Ovf", "Lblc", "Lblcr", "Twos", "Conhash", "Random",
-    ];
     let Some(written) = written else {
         return DEFAULT_SCHEDULER;
     };
-    let result = match written.name() {
-        "Rr" => without_options(written, Scheduler::Rr),
-        "Wrr" => without_options(written, Scheduler::Wrr),
-        "Lc" => without_options(written, Scheduler::Lc),
-        "Wlc" => without_options(written, Scheduler::Wlc),
-        _ => Err(refusal(written, &BUILT, &TO_COME)),
+    resolve_scheduler(written, place.at()).unwrap_or_else(|problem| {
+        report.refuse(problem.at, problem.what);
+        DEFAULT_SCHEDULER
+    })
+}
+
+fn resolve_scheduler(written: &Variant, at: Position) -> Result<Scheduler, Problem> {
+    const BUILT: [&str; 14] = [
+        "Rr", "Wrr", "Lc", "Wlc", "Sed", "Nq", "Sh", "Dh", "Mh", "Fo", "Ovf", "Lblc", "Lblcr",
+        "Twos",
+    ];
+    let plain = match written.name() {
+        "Rr" => Scheduler::Rr,
+        "Wrr" => Scheduler::Wrr,
+        "Lc" => Scheduler::Lc,
+        "Wlc" => Scheduler::Wlc,
+        "Sed" => Scheduler::Sed,
+        "Nq" => Scheduler::Nq,
+        "Sh" => {
+            let ShSpec { port, fallback } = syntax::parse_options(written, at)?;
+            return Ok(Scheduler::Sh(hash_options(port, fallback)));
+        }
+        "Dh" => Scheduler::Dh,
+        "Mh" => {
+            let MhSpec { port, fallback } = syntax::parse_options(written, at)?;
+            return Ok(Scheduler::Mh(hash_options(port, fallback)));
+        }
+        "Fo" => Scheduler::Fo,
+        "Ovf" => Scheduler::Ovf,
+        "Lblc" => Scheduler::Lblc,
+        "Lblcr" => Scheduler::Lblcr,
+        "Twos" => Scheduler::Twos,
+        _ => {
+            let what = refusal(written, &BUILT, &["Conhash", "Random"]);
+            return Err(Problem { at, what });
+        }
     };
-    report.keep(place.at(), result).unwrap_or(DEFAULT_SCHEDULER)
+    without_options(written, plain).map_err(|what| Problem { at, what })
+}
+
+fn hash_options(port: Option<bool>, fallback: Option<bool>) -> HashOptions {
+    let default = HashOptions::default();
+    HashOptions {
+        port: port.unwrap_or(default.port),
+        fallback: fallback.unwrap_or(default.fallback),
+    }
+}
+
+/// What `Mh` cannot hold.
+fn refuse_too_many(
+    report: &mut Report,
+    scheduler: Scheduler,
+    n_destinations: usize,
+    place: Place<'_>,
+) {
+    if matches!(scheduler, Scheduler::Mh(_)) && n_destinations > Scheduler::MH_DESTINATIONS {
+        let most = Scheduler::MH_DESTINATIONS;
+        let what = format!(
+            "Mh has room for {most} destinations, and this service has {n_destinations}; write Wlc, or leave some out"
+        );
+        report.refuse(place.field("scheduler").at(), what);
+    }
 }
 
 fn method(
@@ -189,7 +243,7 @@ fn method(
     let spec = match written {
         None => FullNatSpec::default(),
         Some(variant) if variant.name() == "FullNat" => {
-            match syntax::parse_full_nat(variant, place.at()) {
+            match syntax::parse_options::<FullNatSpec>(variant, place.at()) {
                 Ok(spec) => spec,
                 Err(problem) => {
                     report.refuse(problem.at, problem.what);

@@ -3,15 +3,11 @@
 //! Promises: the choice of `ip_vs_lc.c`; of several with the same load the newest. Does not know: weights, but
 //! that 0 drains.
 
-use super::{newest_first, overhead};
-use crate::service::{Destination, Service};
-use crate::totals::DestinationTotals;
+use super::list::List;
 
-pub(super) fn pick<'a>(
-    service: &'a Service,
-    totals: &[DestinationTotals],
-) -> Option<&'a Destination> {
-    newest_first(service)
-        .filter(|destination| !destination.is_draining())
-        .min_by_key(|destination| overhead(destination, totals))
+pub(super) fn pick(list: List<'_>) -> Option<usize> {
+    list.places()
+        .filter(|(_, row)| list.is_open(row))
+        .min_by_key(|(_, row)| list.overhead(row))
+        .map(|(place, _)| place)
 }

@@ -1,18 +1,46 @@
-//! Schedulers: which destination gets a new connection. Each is that of Linux IPVS of the same name.
+//! Schedulers: which destination gets a new connection. Each is that of Linux IPVS (6.1) of the same name.
 //!
-//! Promises: a destination of weight 0 is never picked. With one worker rr and wrr give IPVS's sequence; several
-//! give it each for itself. The newest destination stands first in IPVS's list, so lists are walked backwards.
+//! Promises: a destination of weight 0 is never picked. sh, dh and mh pick the same destination as IPVS for the same
+//! service, whoever asks and whenever. With one worker the others give IPVS's sequence too; several give it each for
+//! itself. A pick allocates nothing.
 //! Does not know: packets and connections.
+//!
+//! How it works: what can be known beforehand (tables of hashes, weights' greatest common divisor, orders) is a
+//! [`Schedule`], made on the control thread and shared by all workers. What must be remembered from one pick to the
+//! next is a worker's own (`records.rs`). The newest destination stands first in IPVS's list; schedules hold the list
+//! in that order, and a *place* is one in it.
 
+mod buckets;
+mod dh;
+mod fo;
+mod lblc;
+mod lblcr;
 mod lc;
+mod list;
+mod mh;
+mod nq;
+mod ovf;
+mod records;
 mod rr;
+mod sed;
+mod sh;
+mod siphash;
+mod twos;
 mod wlc;
 mod wrr;
 
 use std::fmt;
 
+use weir_wire::Endpoint;
+
+use crate::Tick;
 use crate::service::{Destination, Service};
-use crate::totals::{DestinationTotals, Load, SchedulerCursor};
+use crate::totals::DestinationTotals;
+
+use buckets::Buckets;
+use list::{List, Row};
+
+pub(crate) use records::Records;
 
 /// The rule by which a service's destinations are picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +53,35 @@ pub enum Scheduler {
     Lc,
     /// Weighted least connections.
     Wlc,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue: who is idle, else the shortest expected delay.
+    Nq,
+    /// Source hashing.
+    Sh(HashOptions),
+    /// Destination hashing.
+    Dh,
+    /// Maglev hashing.
+    Mh(HashOptions),
+    /// Failover: the largest weight.
+    Fo,
+    /// Overflow: the largest weight that is not full.
+    Ovf,
+    /// Locality-based least connections.
+    Lblc,
+    /// Locality-based least connections with replication.
+    Lblcr,
+    /// The better of two picked at random.
+    Twos,
+}
+
+/// What sh and mh may be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashOptions {
+    /// The cport counts as well (`sh-port`, `mh-port`).
+    pub port: bool,
+    /// A destination that gets no new connections is passed over for another (`sh-fallback`, `mh-fallback`).
+    pub fallback: bool,
 }
 
 impl fmt::Display for Scheduler {
@@ -34,40 +91,116 @@ impl fmt::Display for Scheduler {
             Self::Wrr => "wrr",
             Self::Lc => "lc",
             Self::Wlc => "wlc",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Sh(_) => "sh",
+            Self::Dh => "dh",
+            Self::Mh(_) => "mh",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Lblc => "lblc",
+            Self::Lblcr => "lblcr",
+            Self::Twos => "twos",
         })
     }
 }
 
-impl Scheduler {
-    /// Picks a destination of `service`; `None` when none may be used. `totals` is indexed by `DestinationId`.
-    pub(crate) fn pick<'a>(
-        self,
-        service: &'a Service,
-        cursor: &mut SchedulerCursor,
-        totals: &[DestinationTotals],
-    ) -> Option<&'a Destination> {
-        match self {
-            Self::Rr => rr::pick(service, cursor),
-            Self::Wrr => wrr::pick(service, cursor),
-            Self::Lc => lc::pick(service, totals),
-            Self::Wlc => wlc::pick(service, totals),
-        }
+/// Who asks for a destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    /// CIP and cport.
+    pub(crate) client: Endpoint,
+    /// VIP and vport.
+    pub(crate) virtual_endpoint: Endpoint,
+    /// When.
+    pub(crate) now: Tick,
+}
+
+/// A scheduler with all that it can know about a service's destinations beforehand.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The newest destination first.
+    rows: Box<[Row]>,
+    rule: Rule,
+}
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Rr,
+    Wrr(wrr::Rounds),
+    Lc,
+    Wlc,
+    Sed,
+    Nq,
+    Sh(Buckets, HashOptions),
+    Dh(Buckets),
+    Mh(mh::Lookup, HashOptions),
+    Fo(fo::HeaviestFirst),
+    Ovf(fo::HeaviestFirst),
+    Lblc,
+    Lblcr,
+    Twos(twos::Wheel),
+}
+
+impl Schedule {
+    /// For destinations in the order in which they are written or were added.
+    pub fn new(scheduler: Scheduler, destinations: &[Destination]) -> Self {
+        let rows: Box<[Row]> = destinations.iter().rev().map(Row::of).collect();
+        let rule = match scheduler {
+            Scheduler::Rr => Rule::Rr,
+            Scheduler::Wrr => Rule::Wrr(wrr::Rounds::new(&rows)),
+            Scheduler::Lc => Rule::Lc,
+            Scheduler::Wlc => Rule::Wlc,
+            Scheduler::Sed => Rule::Sed,
+            Scheduler::Nq => Rule::Nq,
+            Scheduler::Sh(options) => Rule::Sh(sh::buckets(&rows), options),
+            Scheduler::Dh => Rule::Dh(dh::buckets(&rows)),
+            Scheduler::Mh(options) => Rule::Mh(mh::Lookup::new(destinations), options),
+            Scheduler::Fo => Rule::Fo(fo::HeaviestFirst::new(&rows)),
+            Scheduler::Ovf => Rule::Ovf(fo::HeaviestFirst::new(&rows)),
+            Scheduler::Lblc => Rule::Lblc,
+            Scheduler::Lblcr => Rule::Lblcr,
+            Scheduler::Twos => Rule::Twos(twos::Wheel::new(&rows)),
+        };
+        Self { rows, rule }
     }
 }
 
-/// The destinations in the order of IPVS's list: the one added last comes first.
-fn newest_first(service: &Service) -> impl Iterator<Item = &Destination> {
-    service.destinations.iter().rev()
+impl Service {
+    /// Picks a destination for a new connection; `None` when none may be used. `totals` is indexed by
+    /// `DestinationId`.
+    pub(crate) fn pick(
+        &self,
+        newcomer: &Newcomer,
+        records: &mut Records,
+        totals: &[DestinationTotals],
+    ) -> Option<&Destination> {
+        let list = List {
+            rows: &self.schedule.rows,
+            totals,
+        };
+        let now = newcomer.now;
+        let place = match &self.schedule.rule {
+            Rule::Rr => rr::pick(list, records.cursor(self.id), self.version),
+            Rule::Wrr(rounds) => wrr::pick(list, rounds, records.cursor(self.id), self.version),
+            Rule::Lc => lc::pick(list),
+            Rule::Wlc => wlc::pick(list),
+            Rule::Sed => sed::pick(list),
+            Rule::Nq => nq::pick(list),
+            Rule::Sh(buckets, options) => sh::pick(list, buckets, *options, newcomer.client),
+            Rule::Dh(buckets) => dh::pick(list, buckets, newcomer.virtual_endpoint),
+            Rule::Mh(lookup, options) => mh::pick(list, lookup, *options, newcomer.client),
+            Rule::Fo(order) => fo::pick(list, order),
+            Rule::Ovf(order) => ovf::pick(list, order),
+            Rule::Lblc => lblc::pick(list, records.locality(self.id), now),
+            Rule::Lblcr => lblcr::pick(list, records.locality(self.id), now),
+            Rule::Twos(wheel) => twos::pick(list, wheel, &mut records.random),
+        }?;
+        self.destinations.iter().rev().nth(place)
+    }
 }
 
-/// A destination's connections as lc and wlc weigh them: an active one counts as 256 inactive ones
-/// (`ip_vs_dest_conn_overhead`).
-fn overhead(destination: &Destination, totals: &[DestinationTotals]) -> u64 {
-    let Load { active, inactive } = totals
-        .get(destination.id.0 as usize)
-        .map_or(Load::default(), DestinationTotals::load_everywhere);
-    (u64::from(active) << 8) + u64::from(inactive)
-}
-
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod tests;

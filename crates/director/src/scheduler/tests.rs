@@ -1,68 +1,38 @@
-//! Sequences of Linux IPVS, as observed, and shares by weight.
+//! Sequences of Linux IPVS, as observed; choices against naive twins; shares by weight.
 
+use super::fixture::{Bench, assert_shares};
+use super::records::Random;
 use super::*;
-use crate::{
-    ClientAddress, DestinationId, L4PortRange, LocalPool, Method, NextHopId, ServiceId, ServiceKey,
-};
-use std::sync::Arc;
-use weir_wire::Protocol;
+use crate::totals::Load;
 
-fn service(scheduler: Scheduler, weights: &[u32]) -> Service {
-    let pool = Arc::new(LocalPool::new([], L4PortRange::DEFAULT));
-    let destination = |(place, weight): (usize, &u32)| Destination {
-        id: DestinationId(place as u32),
-        real: format!("10.1.0.{}:80", 11 + place).parse().unwrap(),
-        weight: *weight,
-        method: Method::FullNat {
-            pool: Arc::clone(&pool),
-            client_address: ClientAddress::Toa,
-        },
-        next_hop: NextHopId(0),
-    };
-    Service {
-        id: ServiceId(0),
-        key: ServiceKey {
-            protocol: Protocol::Tcp,
-            virtual_endpoint: "10.0.0.100:80".parse().unwrap(),
-        },
-        scheduler,
-        destinations: weights.iter().enumerate().map(destination).collect(),
-        version: 0,
-    }
-}
-
-/// The numbers (from 1) of the destinations picked for `n` connections, none of which ends.
-fn sequence(service: &Service, n: usize) -> String {
-    let mut cursor = SchedulerCursor::default();
-    let mut totals = vec![DestinationTotals::default(); service.destinations.len()];
-    (0..n)
-        .map(
-            |_| match service.scheduler.pick(service, &mut cursor, &totals) {
-                Some(destination) => {
-                    totals[destination.id.0 as usize].load.active += 1;
-                    char::from_digit(destination.id.0 + 1, 10).unwrap()
-                }
-                None => '-',
-            },
-        )
-        .collect()
+fn sequence(scheduler: Scheduler, weights: &[u32], n: usize) -> String {
+    Bench::new(scheduler, weights).sequence(n)
 }
 
 #[test]
 fn rr_goes_round_newest_first_and_skips_what_drains() {
-    assert_eq!(sequence(&service(Scheduler::Rr, &[1, 1, 1]), 7), "3213213");
-    assert_eq!(sequence(&service(Scheduler::Rr, &[1, 0, 5]), 4), "3131");
-    assert_eq!(sequence(&service(Scheduler::Rr, &[0, 0]), 2), "--");
-    assert_eq!(sequence(&service(Scheduler::Rr, &[]), 1), "-");
+    assert_eq!(sequence(Scheduler::Rr, &[1, 1, 1], 7), "3213213");
+    assert_eq!(sequence(Scheduler::Rr, &[1, 0, 5], 4), "3131");
+    assert_eq!(sequence(Scheduler::Rr, &[0, 0], 2), "--");
+    assert_eq!(sequence(Scheduler::Rr, &[], 1), "-");
+}
+
+#[test]
+fn rr_goes_on_behind_the_one_picked_last() {
+    let mut bench = Bench::new(Scheduler::Rr, &[1, 1, 1]);
+    assert_eq!(bench.sequence(1), "3");
+    bench.change(Scheduler::Rr, &[(0, 1), (1, 1), (2, 1), (3, 1)]);
+    assert_eq!(bench.sequence(4), "2143", "one was added at the front");
+    bench.change(Scheduler::Rr, &[(0, 1), (1, 1), (3, 1)]);
+    assert_eq!(bench.sequence(3), "214", "the one picked last has gone");
+    bench.change(Scheduler::Rr, &[(0, 1)]);
+    assert_eq!(bench.sequence(2), "11");
 }
 
 #[test]
 fn wrr_gives_the_sequence_of_ipvs() {
-    assert_eq!(
-        sequence(&service(Scheduler::Wrr, &[1, 2, 3]), 12),
-        "321332321332"
-    );
-    assert_eq!(sequence(&service(Scheduler::Wrr, &[0, 0]), 1), "-");
+    assert_eq!(sequence(Scheduler::Wrr, &[1, 2, 3], 12), "321332321332");
+    assert_eq!(sequence(Scheduler::Wrr, &[0, 0], 1), "-");
 }
 
 #[test]
@@ -74,51 +44,217 @@ fn wrr_shares_exactly_by_weight() {
         &[65_535, 1],
         &[4, 6, 0, 10],
     ] {
-        let service = service(Scheduler::Wrr, weights);
         let rounds: u32 = weights.iter().sum();
-        let picked = sequence(&service, rounds as usize * 2);
-        for (place, weight) in weights.iter().enumerate() {
-            let digit = char::from_digit(place as u32 + 1, 10).unwrap();
-            let share = picked.chars().filter(|picked| *picked == digit).count();
-            assert_eq!(share, *weight as usize * 2, "{weights:?} {digit}");
-        }
+        let shares = Bench::new(Scheduler::Wrr, weights).shares(2 * rounds);
+        let due: Vec<u32> = weights.iter().map(|weight| 2 * weight).collect();
+        assert_eq!(shares, due);
     }
 }
 
 #[test]
 fn wrr_goes_on_after_a_change() {
-    let mut cursor = SchedulerCursor::default();
-    let mut service = service(Scheduler::Wrr, &[1, 3]);
-    service.scheduler.pick(&service, &mut cursor, &[]);
-    service.destinations[1].weight = 0;
-    service.version += 1;
-    let picked = service
-        .scheduler
-        .pick(&service, &mut cursor, &[])
-        .map(|destination| destination.id.0);
-    assert_eq!(picked, Some(0), "the drained one is not picked");
+    let mut bench = Bench::new(Scheduler::Wrr, &[1, 3]);
+    bench.pick();
+    bench.change(Scheduler::Wrr, &[(0, 1), (1, 0)]);
+    assert_eq!(bench.pick(), Some(0), "the drained one is not picked");
 }
 
 #[test]
 fn wlc_gives_the_sequence_of_ipvs() {
-    assert_eq!(
-        sequence(&service(Scheduler::Wlc, &[1, 2, 3]), 12),
-        "321323321323"
-    );
+    assert_eq!(sequence(Scheduler::Wlc, &[1, 2, 3], 12), "321323321323");
 }
 
 #[test]
 fn lc_levels_and_prefers_the_newest() {
-    assert_eq!(sequence(&service(Scheduler::Lc, &[1, 9, 1]), 6), "321321");
+    assert_eq!(sequence(Scheduler::Lc, &[1, 9, 1], 6), "321321");
 }
 
 #[test]
 fn loads_of_other_workers_count() {
-    let service = service(Scheduler::Lc, &[1, 1]);
-    let mut totals = vec![DestinationTotals::default(); 2];
-    totals[1].load_elsewhere.active = 1;
-    let picked = service
-        .scheduler
-        .pick(&service, &mut SchedulerCursor::default(), &totals);
-    assert_eq!(picked.map(|destination| destination.id.0), Some(0));
+    for scheduler in [
+        Scheduler::Lc,
+        Scheduler::Wlc,
+        Scheduler::Sed,
+        Scheduler::Nq,
+        Scheduler::Lblc,
+        Scheduler::Lblcr,
+    ] {
+        let mut bench = Bench::new(scheduler, &[1, 1]);
+        bench.totals[1].load_elsewhere.active = 1;
+        assert_eq!(bench.pick(), Some(0), "{scheduler}");
+    }
+}
+
+/// By hand: (active + 1) / weight, least first, of equal ones the newest.
+#[test]
+fn sed_reckons_the_new_connection_in() {
+    assert_eq!(sequence(Scheduler::Sed, &[1, 2, 3], 6), "323321");
+    assert_eq!(sequence(Scheduler::Sed, &[1, 10], 11), "22222222221");
+}
+
+#[test]
+fn nq_lets_nobody_stand_idle() {
+    assert_eq!(sequence(Scheduler::Nq, &[1, 10], 4), "2122");
+    assert_eq!(sequence(Scheduler::Nq, &[1, 0, 10], 4), "3133");
+    assert_eq!(sequence(Scheduler::Nq, &[0], 1), "-");
+}
+
+#[test]
+fn fo_takes_the_heaviest_that_is_left() {
+    assert_eq!(sequence(Scheduler::Fo, &[1, 3, 2], 3), "222");
+    assert_eq!(sequence(Scheduler::Fo, &[1, 0, 2], 3), "333");
+    assert_eq!(sequence(Scheduler::Fo, &[2, 2, 1], 2), "22", "the newer");
+    assert_eq!(sequence(Scheduler::Fo, &[0, 0], 1), "-");
+}
+
+#[test]
+fn ovf_overflows_to_the_next_heaviest() {
+    assert_eq!(sequence(Scheduler::Ovf, &[1, 3, 0], 7), "222211-");
+    let mut bench = Bench::new(Scheduler::Ovf, &[1, 3]);
+    bench.totals[1].load.inactive = 9;
+    assert_eq!(bench.pick(), Some(1), "inactive ones do not count");
+}
+
+const ALL: [Scheduler; 14] = [
+    Scheduler::Rr,
+    Scheduler::Wrr,
+    Scheduler::Lc,
+    Scheduler::Wlc,
+    Scheduler::Sed,
+    Scheduler::Nq,
+    Scheduler::Sh(HashOptions {
+        port: true,
+        fallback: true,
+    }),
+    Scheduler::Dh,
+    Scheduler::Mh(HashOptions {
+        port: true,
+        fallback: true,
+    }),
+    Scheduler::Fo,
+    Scheduler::Ovf,
+    Scheduler::Lblc,
+    Scheduler::Lblcr,
+    Scheduler::Twos,
+];
+
+#[test]
+fn nobody_picks_what_drains_or_is_not_there() {
+    for scheduler in ALL {
+        assert_eq!(Bench::new(scheduler, &[]).pick(), None, "{scheduler}");
+        assert_eq!(Bench::new(scheduler, &[0, 0]).pick(), None, "{scheduler}");
+        let mut bench = Bench::new(scheduler, &[0, 7, 0]);
+        for cport in 0..1000 {
+            let picked = bench.pick_for(Endpoint::new([192, 0, 2, 1].into(), cport));
+            let may_refuse = scheduler == Scheduler::Dh;
+            assert!(
+                picked == Some(1) || (picked.is_none() && may_refuse),
+                "{scheduler} picked {picked:?}"
+            );
+        }
+    }
+}
+
+/// Every choice by load against the definition, looked at from the other side: nobody is better, and nobody before it
+/// is as good.
+#[test]
+fn choices_by_load_are_those_of_the_definition() {
+    let mut random = Random(42);
+    for _ in 0..20_000 {
+        let n = 1 + random.up_to(7) as usize;
+        let weights: Vec<u32> = (0..n).map(|_| random.up_to(4) as u32).collect();
+        let loads: Vec<Load> = (0..n)
+            .map(|_| Load {
+                active: random.up_to(6) as u32,
+                inactive: random.up_to(600) as u32,
+            })
+            .collect();
+        let newest_first = || (0..n).rev().filter(|n| weights[*n] != 0);
+        let best = |cost: &dyn Fn(usize) -> u64, is_weighted: bool| {
+            let weight = |n: usize| {
+                if is_weighted {
+                    u64::from(weights[n])
+                } else {
+                    1
+                }
+            };
+            newest_first().find(|n| {
+                newest_first().all(|other| cost(*n) * weight(other) <= cost(other) * weight(*n))
+            })
+        };
+        let overhead = |n: usize| 256 * u64::from(loads[n].active) + u64::from(loads[n].inactive);
+        let delay = |n: usize| u64::from(loads[n].active) + 1;
+        let idle = newest_first().find(|n| loads[*n].active == 0);
+        let heaviest = |n: usize| 4 - u64::from(weights[n]);
+        let full = |n: usize| heaviest(n) + 100 * u64::from(loads[n].active > weights[n]);
+        for (scheduler, due) in [
+            (Scheduler::Lc, best(&overhead, false)),
+            (Scheduler::Wlc, best(&overhead, true)),
+            (Scheduler::Sed, best(&delay, true)),
+            (Scheduler::Nq, idle.or(best(&delay, true))),
+            (Scheduler::Fo, best(&heaviest, false)),
+            (
+                Scheduler::Ovf,
+                best(&full, false).filter(|n| full(*n) < 100),
+            ),
+        ] {
+            let mut bench = Bench::new(scheduler, &weights);
+            for (totals, load) in bench.totals.iter_mut().zip(&loads) {
+                // Half here, half elsewhere.
+                totals.load.active = load.active / 2;
+                totals.load.inactive = load.inactive / 2;
+                totals.load_elsewhere.active = load.active.div_ceil(2);
+                totals.load_elsewhere.inactive = load.inactive.div_ceil(2);
+            }
+            assert_eq!(bench.pick(), due, "{scheduler} {weights:?} {loads:?}");
+        }
+    }
+}
+
+/// wrr against the plainest form of its rule: in rounds from the largest weight down by the divisor, everyone who has
+/// at least what the round asks for.
+#[test]
+fn wrr_is_the_rounds_written_out() {
+    let mut random = Random(43);
+    for _ in 0..500 {
+        let n = 1 + random.up_to(5) as usize;
+        let factor = 1 + random.up_to(3) as u32;
+        let weights: Vec<u32> = (0..n)
+            .map(|_| factor * (1 + random.up_to(9) as u32))
+            .collect();
+        let divisor = (1..=40)
+            .filter(|divisor| weights.iter().all(|weight| weight % divisor == 0))
+            .max()
+            .unwrap();
+        let largest = weights.iter().copied().max().unwrap();
+        let mut due = Vec::new();
+        for asked in (1..=largest / divisor).rev() {
+            let taken = (0..n).rev().filter(|n| weights[*n] >= asked * divisor);
+            due.extend(taken);
+        }
+        let mut bench = Bench::new(Scheduler::Wrr, &weights);
+        let picked: Vec<usize> = (0..due.len()).filter_map(|_| bench.pick()).collect();
+        // Destinations are added one by one, which may leave the first round behind the largest weight.
+        let is_due = (0..due.len()).any(|_| {
+            due.rotate_left(1);
+            due == picked
+        });
+        assert!(is_due, "{weights:?}: {picked:?}");
+    }
+}
+
+#[test]
+fn shares_of_100_000_connections_are_those_of_the_weights() {
+    let weights = [1, 2, 3, 10, 50, 34];
+    for scheduler in [
+        Scheduler::Wrr,
+        Scheduler::Wlc,
+        Scheduler::Sed,
+        Scheduler::Twos,
+        Scheduler::Mh(HashOptions::default()),
+    ] {
+        let shares = Bench::new(scheduler, &weights).shares(100_000);
+        assert_eq!(shares.iter().sum::<u32>(), 100_000, "{scheduler}");
+        assert_shares(&shares, &weights);
+    }
 }

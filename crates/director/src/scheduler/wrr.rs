@@ -6,31 +6,36 @@
 //! How it works: the first round takes only destinations of the largest weight, the next those within one step
 //! (the weights' greatest common divisor) of it, and so on down to all of them; then anew.
 
-use super::newest_first;
-use crate::service::{Destination, Service};
-use crate::totals::SchedulerCursor;
+use super::list::{List, Row};
+use super::records::Cursor;
 
-/// The step between rounds, and the weight that the first round asks for.
-#[derive(Clone, Copy)]
-struct Rounds {
+/// The rounds that a service's weights make.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rounds {
+    /// Between what one round asks for and the next.
     step: u32,
+    /// What the first round asks for; 0: no destination has a weight.
     first: u32,
+    /// What is asked for after the destinations were added one by one.
+    when_new: u32,
 }
 
 impl Rounds {
-    fn of<'a>(destinations: impl Iterator<Item = &'a Destination> + Clone) -> Self {
-        let step = destinations
-            .clone()
-            .fold(0, |divisor, destination| gcd(divisor, destination.weight))
-            .max(1);
-        let largest = destinations
-            .map(|destination| destination.weight)
-            .max()
-            .unwrap_or(0);
-        Self {
-            step,
-            first: (largest + 1).saturating_sub(step),
+    pub(super) fn new(rows: &[Row]) -> Self {
+        let mut rounds = Self {
+            step: 1,
+            first: 0,
+            when_new: 0,
+        };
+        let (mut divisor, mut largest) = (0, 0);
+        for row in rows.iter().rev() {
+            divisor = gcd(divisor, row.weight);
+            largest = largest.max(row.weight);
+            rounds.step = divisor.max(1);
+            rounds.first = (largest + 1).saturating_sub(rounds.step);
+            rounds.when_new = rounds.go_on(rounds.when_new);
         }
+        rounds
     }
 
     /// The weight asked for after a change, when it was `current_weight` before.
@@ -45,24 +50,33 @@ impl Rounds {
     }
 }
 
-pub(super) fn pick<'a>(
-    service: &'a Service,
-    cursor: &mut SchedulerCursor,
-) -> Option<&'a Destination> {
-    let rounds = Rounds::of(service.destinations.iter());
+pub(super) fn pick(
+    list: List<'_>,
+    rounds: &Rounds,
+    cursor: &mut Cursor,
+    version: u32,
+) -> Option<usize> {
     if rounds.first == 0 {
         return None;
     }
-    adopt(service, rounds, cursor);
-    // What is left of this round, and one whole round, which asks for no more than the largest weight.
+    let is_new = cursor.version == 0;
+    if cursor.adopt(version) {
+        cursor.current_weight = if is_new {
+            rounds.when_new
+        } else {
+            rounds.go_on(cursor.current_weight)
+        };
+        cursor.position = 0;
+    }
+    // What is left of this round, and one time all rounds, the last of which asks for 1.
     for _ in 0..=rounds.first.div_ceil(rounds.step) {
-        let place = newest_first(service)
-            .enumerate()
+        let found = list
+            .places()
             .skip(cursor.position as usize)
-            .find(|(_, destination)| destination.weight >= cursor.current_weight);
-        if let Some((place, destination)) = place {
+            .find(|(_, row)| row.weight >= cursor.current_weight && list.is_open(row));
+        if let Some((place, _)) = found {
             cursor.position = place as u32 + 1;
-            return Some(destination);
+            return Some(place);
         }
         cursor.position = 0;
         cursor.current_weight = match cursor.current_weight.checked_sub(rounds.step) {
@@ -73,24 +87,6 @@ pub(super) fn pick<'a>(
     None
 }
 
-/// Starts a new round where the service has changed since the cursor was used. A cursor never used stands where it
-/// would after the destinations were added one by one.
-fn adopt(service: &Service, rounds: Rounds, cursor: &mut SchedulerCursor) {
-    let version = service.version.wrapping_add(1).max(1);
-    if cursor.version == version {
-        return;
-    }
-    cursor.current_weight = if cursor.version == 0 {
-        (1..=service.destinations.len()).fold(0, |current_weight, n_added| {
-            Rounds::of(service.destinations[..n_added].iter()).go_on(current_weight)
-        })
-    } else {
-        rounds.go_on(cursor.current_weight)
-    };
-    cursor.position = 0;
-    cursor.version = version;
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
+pub(super) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -11,6 +11,7 @@ mod local_ports;
 mod next_hops;
 mod punts;
 mod reuse;
+mod schedulers;
 mod snapshots;
 mod takeover;
 mod toa;

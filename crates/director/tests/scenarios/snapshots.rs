@@ -1,7 +1,7 @@
 //! What a new snapshot does to connections: nothing, unless it is about them.
 
 use weir_director::{PuntReason, Scheduler};
-use weir_testkit::{IPV4, Rig, Site, tcp};
+use weir_testkit::{IPV4, Rig, SCHEDULERS, Site, tcp};
 use weir_wire::Protocol;
 
 use crate::conversation::{Conversation, client};
@@ -67,7 +67,7 @@ fn a_removed_services_connection_goes_on() {
 #[test]
 fn nobody_to_serve_is_punted() {
     for destinations in [&[(IPV4.real, 0)][..], &[]] {
-        for scheduler in [Scheduler::Rr, Scheduler::Wrr, Scheduler::Lc, Scheduler::Wlc] {
+        for scheduler in SCHEDULERS {
             let site = Site::new().service(Protocol::Tcp, IPV4.vip, scheduler, destinations);
             Rig::new(site)
                 .send(&tcp(IPV4.client, IPV4.vip).syn())

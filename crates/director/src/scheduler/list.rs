@@ -1,0 +1,98 @@
+//! A service's destinations as its scheduler sees them: a compact list, and this worker's counts beside it.
+//!
+//! Promises: whether a destination may get a new connection is decided here and nowhere else.
+//! Does not know: which scheduler asks.
+
+use crate::DestinationId;
+use crate::service::Destination;
+use crate::totals::{DestinationTotals, Load};
+
+/// What a scheduler needs to know of a destination, 8 bytes: lists are walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) id: DestinationId,
+    pub(super) weight: u32,
+}
+
+impl Row {
+    pub(super) fn of(destination: &Destination) -> Self {
+        Self {
+            id: destination.id,
+            weight: destination.weight,
+        }
+    }
+}
+
+/// The list of one service.
+#[derive(Clone, Copy)]
+pub(super) struct List<'a> {
+    /// The newest destination first, as in IPVS.
+    pub(super) rows: &'a [Row],
+    /// By `DestinationId`.
+    pub(super) totals: &'a [DestinationTotals],
+}
+
+impl<'a> List<'a> {
+    /// Whether the destination may get a new connection. Connection thresholds are to join here.
+    #[inline]
+    pub(super) fn is_open(self, row: &Row) -> bool {
+        row.weight != 0
+    }
+
+    /// `place`, if the destination there may get a new connection.
+    #[inline]
+    pub(super) fn open(self, place: usize) -> Option<usize> {
+        self.rows
+            .get(place)
+            .filter(|row| self.is_open(row))
+            .map(|_| place)
+    }
+
+    /// All places with their rows.
+    #[inline]
+    pub(super) fn places(self) -> impl Iterator<Item = (usize, &'a Row)> + Clone {
+        self.rows.iter().enumerate()
+    }
+
+    /// A destination's connections weighed: those here, and those elsewhere as last published.
+    #[inline]
+    fn weigh(self, row: &Row, weigh: impl Fn(&Load) -> u64) -> u64 {
+        self.totals.get(row.id.0 as usize).map_or(0, |totals| {
+            weigh(&totals.load) + weigh(&totals.load_elsewhere)
+        })
+    }
+
+    /// Its active connections.
+    #[inline]
+    pub(super) fn active(self, row: &Row) -> u64 {
+        self.weigh(row, |load| u64::from(load.active))
+    }
+
+    /// Its connections as lc and wlc weigh them: an active one counts as 256 inactive ones
+    /// (`ip_vs_dest_conn_overhead`).
+    #[inline]
+    pub(super) fn overhead(self, row: &Row) -> u64 {
+        self.weigh(row, |load| {
+            (u64::from(load.active) << 8) + u64::from(load.inactive)
+        })
+    }
+
+    /// Of `places`, the first with the least `cost` for its weight among those that may get a new connection.
+    /// Fractions are compared multiplied out, so that nothing is divided: a cost has 41 bits at most, a weight 16.
+    #[inline]
+    pub(super) fn least<'b>(
+        self,
+        mut places: impl Iterator<Item = (usize, &'b Row)>,
+        cost: impl Fn(&Row) -> u64,
+    ) -> Option<usize> {
+        let (mut least, first) = places.by_ref().find(|(_, row)| self.is_open(row))?;
+        let (mut least_cost, mut least_weight) = (cost(first), u64::from(first.weight));
+        for (place, row) in places {
+            let (cost, weight) = (cost(row), u64::from(row.weight));
+            if cost * least_weight < least_cost * weight && self.is_open(row) {
+                (least, least_cost, least_weight) = (place, cost, weight);
+            }
+        }
+        Some(least)
+    }
+}
