@@ -5,7 +5,7 @@
 //! Does not know: callgrind; `cargo xtask bench --instructions` runs it and reads what it wrote.
 
 use anyhow::Result;
-use weir_director::{Direction, Scheduler};
+use weir_director::{Direction, HashOptions, Scheduler};
 
 use crate::established::{self, Mix, N_DESTINATIONS, direction_name, protocol_name};
 use crate::frames::{Family, Segment, Tape};
@@ -45,7 +45,13 @@ pub(crate) fn run() -> Result<()> {
             window(&case, &mut stage, &tape, *direction);
         }
     }
-    for (scheduler, n_destinations) in [(Scheduler::Rr, N_DESTINATIONS), (Scheduler::Wlc, 100)] {
+    let plain = HashOptions::default();
+    for (scheduler, n_destinations) in [
+        (Scheduler::Rr, N_DESTINATIONS),
+        (Scheduler::Wrr, 100),
+        (Scheduler::Wlc, 100),
+        (Scheduler::Mh(plain), 100),
+    ] {
         let mut stage = Stage::alone(Heap::new(), site(1, scheduler, n_destinations), 16_384)?;
         let clients = Mix::Tcp.clients(Family::V4, 0..PACKETS as u32 + 32)?;
         let tape = Tape::new(Segment::Syn, Direction::Inbound, &clients)?;

@@ -15,7 +15,7 @@ use crate::connection::{EntryId, Flags, Found, Keys, NewConnection};
 use crate::forward;
 use crate::ledger::Ledger;
 use crate::local_port::LocalPortSearch;
-use crate::scheduler::Newcomer;
+use crate::scheduler::Applicant;
 use crate::service::{ClientAddress, Method, Service, ServiceKey};
 use crate::steering::Reply;
 use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
@@ -148,14 +148,14 @@ fn open_for(
         .ok_or(Verdict::Drop(DropReason::NoRoute))?
         .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))?;
     // (5)
-    let newcomer = Newcomer {
+    let applicant = Applicant {
         client: client.source(),
         virtual_endpoint: client.destination(),
         now,
     };
     let destination = service
         .pick(
-            &newcomer,
+            &applicant,
             &mut ledger.scheduler_records,
             &ledger.destinations,
         )

@@ -91,13 +91,13 @@ impl Bench {
 
     /// The number of the destination picked for a client.
     pub(super) fn pick_for(&mut self, client: Endpoint) -> Option<usize> {
-        let newcomer = Newcomer {
+        let applicant = Applicant {
             client,
             virtual_endpoint: self.service.key.virtual_endpoint,
             now: self.now,
         };
         self.service
-            .pick(&newcomer, &mut self.records, &self.totals)
+            .pick(&applicant, &mut self.records, &self.totals)
             .map(|destination| destination.id.0 as usize)
     }
 

@@ -107,7 +107,7 @@ impl fmt::Display for Scheduler {
 
 /// Who asks for a destination.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Newcomer {
+pub(crate) struct Applicant {
     /// CIP and cport.
     pub(crate) client: Endpoint,
     /// VIP and vport.
@@ -171,7 +171,7 @@ impl Service {
     /// `DestinationId`.
     pub(crate) fn pick(
         &self,
-        newcomer: &Newcomer,
+        applicant: &Applicant,
         records: &mut Records,
         totals: &[DestinationTotals],
     ) -> Option<&Destination> {
@@ -179,7 +179,7 @@ impl Service {
             rows: &self.schedule.rows,
             totals,
         };
-        let now = newcomer.now;
+        let now = applicant.now;
         let place = match &self.schedule.rule {
             Rule::Rr => rr::pick(list, records.cursor(self.id), self.version),
             Rule::Wrr(rounds) => wrr::pick(list, rounds, records.cursor(self.id), self.version),
@@ -187,9 +187,9 @@ impl Service {
             Rule::Wlc => wlc::pick(list),
             Rule::Sed => sed::pick(list),
             Rule::Nq => nq::pick(list),
-            Rule::Sh(buckets, options) => sh::pick(list, buckets, *options, newcomer.client),
-            Rule::Dh(buckets) => dh::pick(list, buckets, newcomer.virtual_endpoint),
-            Rule::Mh(lookup, options) => mh::pick(list, lookup, *options, newcomer.client),
+            Rule::Sh(buckets, options) => sh::pick(list, buckets, *options, applicant.client),
+            Rule::Dh(buckets) => dh::pick(list, buckets, applicant.virtual_endpoint),
+            Rule::Mh(lookup, options) => mh::pick(list, lookup, *options, applicant.client),
             Rule::Fo(order) => fo::pick(list, order),
             Rule::Ovf(order) => ovf::pick(list, order),
             Rule::Lblc => lblc::pick(list, records.locality(self.id), now),
