@@ -204,7 +204,7 @@ impl Director {
 
     /// Tells the load that all other workers have published for a destination.
     pub fn set_load_elsewhere(&mut self, id: DestinationId, load: Load) {
-        self.ledger.destinations[id.0 as usize].load_elsewhere = load;
+        self.ledger.set_load_elsewhere(id, load);
     }
 }
 

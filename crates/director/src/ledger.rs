@@ -11,13 +11,17 @@ use crate::connection::{
     Connection, EntryId, Found, NewConnection, Room, Table, TableFull, TcpEvent,
 };
 use crate::scheduler::Records;
-use crate::totals::DestinationTotals;
+use crate::totals::{DestinationTotals, Load};
 use crate::{DestinationId, Direction, Seed, Sizes, State, Tick, Timeouts, WorkerId};
 
 pub(crate) struct Ledger {
     pub(crate) table: Table,
     /// By `DestinationId`. Sparse: memory is spent on those in use.
     pub(crate) destinations: MappedSlice<DestinationTotals>,
+    /// By `DestinationId`: living connections, this worker's and those of all others as they last published them. Apart
+    /// from the rest and 8 bytes each, because schedulers walk them.
+    /// Invariant: never less than the worker's own.
+    pub(crate) loads: MappedSlice<Load>,
     /// What the services' schedulers remember.
     pub(crate) scheduler_records: Records,
     /// Where the search for local ports begins.
@@ -38,6 +42,7 @@ impl Ledger {
         Ok(Self {
             table: Table::new(sizes, seed, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
+            loads: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             scheduler_records: Records::new(seed, me)?,
             local_port_origin: seed.0[0] as u32,
             n_evicted: 0,
@@ -60,28 +65,37 @@ impl Ledger {
                 Room::Line
             };
             for victim in self.table.evict(room, now).into_iter().flatten() {
-                self.destinations[victim.destination as usize].discharge(&victim);
+                discharge(&mut self.destinations, &mut self.loads, &victim);
                 self.n_evicted += 1;
             }
             opened = self.table.insert(new, now, timeouts);
         }
-        let totals = &mut self.destinations[new.destination.0 as usize];
-        *totals.counter(new.state) += u32::from(opened.is_ok());
-        totals.connections += u64::from(opened.is_ok());
-        opened
+        let id = opened?;
+        let destination = new.destination.0 as usize;
+        let totals = &mut self.destinations[destination];
+        totals.connections += 1;
+        for load in [&mut totals.load, &mut self.loads[destination]] {
+            *load.counter(new.state) += 1;
+        }
+        Ok(id)
     }
 
     /// Ends a connection.
     pub(crate) fn close(&mut self, id: EntryId) {
         let ended = self.table.remove(id);
-        self.destinations[ended.destination as usize].discharge(&ended);
+        discharge(&mut self.destinations, &mut self.loads, &ended);
     }
 
     /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.
     pub(crate) fn expire(&mut self, now: Tick, timeouts: &Timeouts, budget: usize) -> usize {
-        let destinations = &mut self.destinations;
-        self.table.expire(now, timeouts, budget, |ended| {
-            destinations[ended.destination as usize].discharge(ended);
+        let Self {
+            table,
+            destinations,
+            loads,
+            ..
+        } = self;
+        table.expire(now, timeouts, budget, |ended| {
+            discharge(destinations, loads, ended);
         })
     }
 
@@ -120,13 +134,24 @@ impl Ledger {
         now: Tick,
         timeouts: &Timeouts,
     ) {
-        let totals = &mut self.destinations[self.table.get(id).destination as usize];
-        *totals.counter(before) -= 1;
-        *totals.counter(after) += 1;
+        let destination = self.table.get(id).destination as usize;
+        for load in [
+            &mut self.destinations[destination].load,
+            &mut self.loads[destination],
+        ] {
+            *load.counter(before) -= 1;
+            *load.counter(after) += 1;
+        }
         if after == State::SynRecv {
             self.table.get_mut(id).begin_anew();
         }
         self.table.set_state(id, after, now, timeouts);
+    }
+
+    /// Tells the connections that all other workers have published.
+    pub(crate) fn set_load_elsewhere(&mut self, id: DestinationId, elsewhere: Load) {
+        let here = self.destinations[id.0 as usize].load;
+        self.loads[id.0 as usize] = [here, elsewhere].into_iter().sum();
     }
 
     /// Notes a packet of `bytes` that is about to be forwarded.
@@ -144,18 +169,21 @@ impl Ledger {
     }
 }
 
-impl DestinationTotals {
+/// A connection has ended.
+fn discharge(destinations: &mut [DestinationTotals], loads: &mut [Load], ended: &Connection) {
+    let destination = ended.destination as usize;
+    if let Some(state) = ended.state() {
+        *destinations[destination].load.counter(state) -= 1;
+        *loads[destination].counter(state) -= 1;
+    }
+}
+
+impl Load {
     fn counter(&mut self, state: State) -> &mut u32 {
         if state.is_active() {
-            &mut self.load.active
+            &mut self.active
         } else {
-            &mut self.load.inactive
-        }
-    }
-
-    fn discharge(&mut self, ended: &Connection) {
-        if let Some(state) = ended.state() {
-            *self.counter(state) -= 1;
+            &mut self.inactive
         }
     }
 }

@@ -154,11 +154,7 @@ fn open_for(
         now,
     };
     let destination = service
-        .pick(
-            &applicant,
-            &mut ledger.scheduler_records,
-            &ledger.destinations,
-        )
+        .pick(&applicant, &mut ledger.scheduler_records, &ledger.loads)
         .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
     let Method::FullNat {
         pool,

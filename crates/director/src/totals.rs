@@ -43,18 +43,10 @@ pub struct DestinationTotals {
     pub outbound_bytes: u64,
     /// This worker's living connections.
     pub load: Load,
-    /// Those of all other workers, as they last published them.
-    pub load_elsewhere: Load,
     /// Packets dropped because no local port was free for this destination.
     pub local_ports_exhausted: u32,
     /// Where the search for a local port goes on.
     pub(crate) local_port_cursor: u32,
-}
-
-impl DestinationTotals {
-    /// Living connections, here and elsewhere.
-    #[inline]
-    pub fn load_everywhere(&self) -> Load {
-        [self.load, self.load_elsewhere].into_iter().sum()
-    }
+    /// Fills the line up.
+    pub(crate) reserved: u64,
 }

@@ -15,7 +15,7 @@ pub(super) struct Bench {
     pub(super) service: Service,
     pub(super) records: Records,
     /// By `DestinationId`, which is the number of the destination in the order of writing.
-    pub(super) totals: Vec<DestinationTotals>,
+    pub(super) loads: Vec<Load>,
     pub(super) now: Tick,
 }
 
@@ -55,7 +55,7 @@ impl Bench {
 
     pub(super) fn of(scheduler: Scheduler, destinations: Vec<Destination>) -> Self {
         Self {
-            totals: vec![DestinationTotals::default(); destinations.len()],
+            loads: vec![Load::default(); destinations.len()],
             service: Service {
                 id: ServiceId(0),
                 key: ServiceKey {
@@ -82,8 +82,8 @@ impl Bench {
             destination.id = DestinationId(*number);
         }
         let n_ids = destinations.iter().map(|it| it.id.0 as usize + 1).max();
-        let n_ids = n_ids.unwrap_or(0).max(self.totals.len());
-        self.totals.resize(n_ids, DestinationTotals::default());
+        let n_ids = n_ids.unwrap_or(0).max(self.loads.len());
+        self.loads.resize(n_ids, Load::default());
         self.service.schedule = Arc::new(Schedule::new(scheduler, &destinations));
         self.service.destinations = destinations;
         self.service.version += 1;
@@ -97,7 +97,7 @@ impl Bench {
             now: self.now,
         };
         self.service
-            .pick(&applicant, &mut self.records, &self.totals)
+            .pick(&applicant, &mut self.records, &self.loads)
             .map(|destination| destination.id.0 as usize)
     }
 
@@ -110,7 +110,7 @@ impl Bench {
         let picked = (0..n).map(|_| {
             let picked = self.pick();
             if let Some(number) = picked {
-                self.totals[number].load.active += 1;
+                self.loads[number].active += 1;
             }
             picked
         });
@@ -124,12 +124,12 @@ impl Bench {
 
     /// How many of `n` connections each destination gets, by number. The client differs each time.
     pub(super) fn shares(&mut self, n: u32) -> Vec<u32> {
-        let mut shares = vec![0; self.totals.len()];
+        let mut shares = vec![0; self.loads.len()];
         for client in 0..n {
             // Addresses spread over all networks, as clients are.
             let address = std::net::Ipv4Addr::from_bits(client.wrapping_mul(0x9e37_79b1));
             if let Some(number) = self.pick_for(Endpoint::new(address.into(), 4000)) {
-                self.totals[number].load.active += 1;
+                self.loads[number].active += 1;
                 shares[number] += 1;
             }
         }

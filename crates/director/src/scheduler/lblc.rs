@@ -51,7 +51,7 @@ mod tests {
     fn a_vip_stays_where_all_are_overloaded() {
         let mut bench = Bench::new(Scheduler::Lblc, &[2, 2]);
         assert_eq!(bench.sequence(3), "222");
-        bench.totals[0].load.active = 1;
+        bench.loads[0].active = 1;
         assert_eq!(bench.sequence(3), "222", "half of the weight is too much");
     }
 

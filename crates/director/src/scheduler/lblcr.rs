@@ -83,7 +83,7 @@ mod tests {
             bench.pick();
         }
         assert_eq!(bench.records.locality(ServiceId(0)).n_members(), 1);
-        bench.totals[2].load.active = 0;
+        bench.loads[2].active = 0;
         assert_eq!(
             bench.pick(),
             Some(1),
@@ -114,12 +114,12 @@ mod tests {
         let mut bench = Bench::new(Scheduler::Lblcr, &vec![1; n]);
         for _ in 0..4 * n {
             let picked = bench.pick().unwrap();
-            bench.totals[picked].load.active += 1;
+            bench.loads[picked].active += 1;
         }
         assert_eq!(
             bench.records.locality(ServiceId(0)).n_members(),
             Locality::ROOM
         );
-        assert!(bench.totals.iter().all(|totals| totals.load.active != 0));
+        assert!(bench.loads.iter().all(|load| load.active != 0));
     }
 }

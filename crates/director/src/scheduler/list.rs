@@ -1,11 +1,11 @@
-//! A service's destinations as its scheduler sees them: a compact list, and this worker's counts beside it.
+//! A service's destinations as its scheduler sees them: a compact list, and their loads beside it.
 //!
 //! Promises: whether a destination may get a new connection is decided here and nowhere else.
 //! Does not know: which scheduler asks.
 
 use crate::DestinationId;
 use crate::service::Destination;
-use crate::totals::{DestinationTotals, Load};
+use crate::totals::Load;
 
 /// What a scheduler needs to know of a destination, 8 bytes: lists are walked.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +28,8 @@ impl Row {
 pub(super) struct List<'a> {
     /// The newest destination first, as in IPVS.
     pub(super) rows: &'a [Row],
-    /// By `DestinationId`.
-    pub(super) totals: &'a [DestinationTotals],
+    /// By `DestinationId`, of which every row's is one: the connections of all workers.
+    pub(super) loads: &'a [Load],
 }
 
 impl<'a> List<'a> {
@@ -54,31 +54,31 @@ impl<'a> List<'a> {
         self.rows.iter().enumerate()
     }
 
-    /// A destination's connections weighed: those here, and those elsewhere as last published.
+    /// Its living connections.
     #[inline]
-    fn weigh(self, row: &Row, weigh: impl Fn(&Load) -> u64) -> u64 {
-        self.totals.get(row.id.0 as usize).map_or(0, |totals| {
-            weigh(&totals.load) + weigh(&totals.load_elsewhere)
-        })
+    fn load(self, row: &Row) -> Load {
+        self.loads[row.id.0 as usize]
     }
 
     /// Its active connections.
     #[inline]
     pub(super) fn active(self, row: &Row) -> u64 {
-        self.weigh(row, |load| u64::from(load.active))
+        u64::from(self.load(row).active)
     }
 
     /// Its connections as lc and wlc weigh them: an active one counts as 256 inactive ones
     /// (`ip_vs_dest_conn_overhead`).
     #[inline]
     pub(super) fn overhead(self, row: &Row) -> u64 {
-        self.weigh(row, |load| {
-            (u64::from(load.active) << 8) + u64::from(load.inactive)
-        })
+        let Load { active, inactive } = self.load(row);
+        (u64::from(active) << 8) + u64::from(inactive)
     }
 
     /// Of `places`, the first with the least `cost` for its weight among those that may get a new connection.
     /// Fractions are compared multiplied out, so that nothing is divided: a cost has 41 bits at most, a weight 16.
+    ///
+    /// A search for the next better one, again and again: what is looked for stays the same while one search runs, and few
+    /// find anything. One loop that keeps the best so far takes half as many instructions again.
     #[inline]
     pub(super) fn least<'b>(
         self,
@@ -87,11 +87,10 @@ impl<'a> List<'a> {
     ) -> Option<usize> {
         let (mut least, first) = places.by_ref().find(|(_, row)| self.is_open(row))?;
         let (mut least_cost, mut least_weight) = (cost(first), u64::from(first.weight));
-        for (place, row) in places {
-            let (cost, weight) = (cost(row), u64::from(row.weight));
-            if cost * least_weight < least_cost * weight && self.is_open(row) {
-                (least, least_cost, least_weight) = (place, cost, weight);
-            }
+        while let Some((place, row)) = places.find(|(_, row)| {
+            cost(row) * least_weight < least_cost * u64::from(row.weight) && self.is_open(row)
+        }) {
+            (least, least_cost, least_weight) = (place, cost(row), u64::from(row.weight));
         }
         Some(least)
     }

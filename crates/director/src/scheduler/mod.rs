@@ -35,7 +35,7 @@ use weir_wire::Endpoint;
 
 use crate::Tick;
 use crate::service::{Destination, Service};
-use crate::totals::DestinationTotals;
+use crate::totals::Load;
 
 use buckets::Buckets;
 use list::{List, Row};
@@ -167,17 +167,17 @@ impl Schedule {
 }
 
 impl Service {
-    /// Picks a destination for a new connection; `None` when none may be used. `totals` is indexed by
-    /// `DestinationId`.
+    /// Picks a destination for a new connection; `None` when none may be used. `loads` are those of all workers
+    /// together, by `DestinationId`.
     pub(crate) fn pick(
         &self,
         applicant: &Applicant,
         records: &mut Records,
-        totals: &[DestinationTotals],
+        loads: &[Load],
     ) -> Option<&Destination> {
         let list = List {
             rows: &self.schedule.rows,
-            totals,
+            loads,
         };
         let now = applicant.now;
         let place = match &self.schedule.rule {

@@ -88,6 +88,22 @@ mod tests {
         }
     }
 
+    /// 256 buckets are 42 rounds of six and four more.
+    #[test]
+    fn the_buckets_are_shared_by_weight() {
+        let rows: Vec<Row> = destinations(&[(real(0), 1, 1), (real(1), 2, 2), (real(2), 3, 3)])
+            .iter()
+            .rev()
+            .map(Row::of)
+            .collect();
+        let buckets = buckets(&rows);
+        let n_buckets = [0, 1, 2].map(|place| {
+            let all = 0..N_BUCKETS;
+            all.filter(|bucket| buckets.place(*bucket) == place).count()
+        });
+        assert_eq!(n_buckets, [3 * 42 + 3, 2 * 42 + 1, 42]);
+    }
+
     #[test]
     fn whole_tables_are_those_of_the_rule() {
         let table = |weights: &[u32]| {

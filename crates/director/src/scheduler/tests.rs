@@ -70,7 +70,7 @@ fn lc_levels_and_prefers_the_newest() {
 }
 
 #[test]
-fn loads_of_other_workers_count() {
+fn loads_count() {
     for scheduler in [
         Scheduler::Lc,
         Scheduler::Wlc,
@@ -80,7 +80,7 @@ fn loads_of_other_workers_count() {
         Scheduler::Lblcr,
     ] {
         let mut bench = Bench::new(scheduler, &[1, 1]);
-        bench.totals[1].load_elsewhere.active = 1;
+        bench.loads[1].active = 1;
         assert_eq!(bench.pick(), Some(0), "{scheduler}");
     }
 }
@@ -111,7 +111,7 @@ fn fo_takes_the_heaviest_that_is_left() {
 fn ovf_overflows_to_the_next_heaviest() {
     assert_eq!(sequence(Scheduler::Ovf, &[1, 3, 0], 7), "222211-");
     let mut bench = Bench::new(Scheduler::Ovf, &[1, 3]);
-    bench.totals[1].load.inactive = 9;
+    bench.loads[1].inactive = 9;
     assert_eq!(bench.pick(), Some(1), "inactive ones do not count");
 }
 
@@ -199,13 +199,7 @@ fn choices_by_load_are_those_of_the_definition() {
             ),
         ] {
             let mut bench = Bench::new(scheduler, &weights);
-            for (totals, load) in bench.totals.iter_mut().zip(&loads) {
-                // Half here, half elsewhere.
-                totals.load.active = load.active / 2;
-                totals.load.inactive = load.inactive / 2;
-                totals.load_elsewhere.active = load.active.div_ceil(2);
-                totals.load_elsewhere.inactive = load.inactive.div_ceil(2);
-            }
+            bench.loads.clone_from(&loads);
             assert_eq!(bench.pick(), due, "{scheduler} {weights:?} {loads:?}");
         }
     }

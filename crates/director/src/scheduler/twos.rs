@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_busy_one_is_picked_only_when_drawn_twice() {
         let mut bench = Bench::new(Scheduler::Twos, &[500, 500]);
-        bench.totals[0].load.active = 1_000_000;
+        bench.loads[0].active = 1_000_000;
         let n_busy = (0..100_000).filter(|_| bench.pick() == Some(0)).count();
         assert!((24_000..26_000).contains(&n_busy), "{n_busy} of 100,000");
     }
@@ -88,7 +88,7 @@ mod tests {
         let bench = Bench::new(Scheduler::Twos, &[10, 0, 20, 70]);
         let list = List {
             rows: &bench.service.schedule.rows,
-            totals: &bench.totals,
+            loads: &bench.loads,
         };
         let wheel = Wheel::new(list.rows);
         let mut random = Random(7);
