@@ -48,6 +48,13 @@ mod tests {
     }
 
     #[test]
+    fn a_vip_leaves_for_one_that_is_not_half_as_busy() {
+        let mut bench = Bench::new(Scheduler::Lblc, &[6, 2]);
+        bench.loads[0].active = 2;
+        assert_eq!(bench.sequence(4), "2221");
+    }
+
+    #[test]
     fn a_vip_stays_where_all_are_overloaded() {
         let mut bench = Bench::new(Scheduler::Lblc, &[2, 2]);
         assert_eq!(bench.sequence(3), "222");

@@ -57,6 +57,7 @@ fn remove_worst(list: List<'_>, locality: &mut Locality, now: Tick) {
 mod tests {
     use crate::scheduler::Scheduler;
     use crate::scheduler::fixture::Bench;
+    use crate::scheduler::list::{List, Row};
     use crate::scheduler::records::Locality;
     use crate::{ServiceId, Tick};
 
@@ -114,6 +115,13 @@ mod tests {
         let mut bench = Bench::new(Scheduler::Lblcr, &vec![1; n]);
         for _ in 0..4 * n {
             let picked = bench.pick().unwrap();
+            let list = List {
+                rows: &bench.service.schedule.rows,
+                loads: &bench.loads,
+            };
+            let is_picked = |(_, row): (usize, &Row)| row.id.0 as usize == picked;
+            let locality = bench.records.locality(ServiceId(0));
+            assert!(locality.members(list).any(is_picked));
             bench.loads[picked].active += 1;
         }
         assert_eq!(

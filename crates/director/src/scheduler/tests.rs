@@ -59,6 +59,15 @@ fn wrr_goes_on_after_a_change() {
     assert_eq!(bench.pick(), Some(0), "the drained one is not picked");
 }
 
+/// In the middle of a round that asks for 2 the step becomes 2, whose rounds ask for 3 and for 1.
+#[test]
+fn wrr_goes_on_with_the_rounds_that_there_are() {
+    let mut bench = Bench::new(Scheduler::Wrr, &[5, 1]);
+    assert_eq!(bench.sequence(6), "211111");
+    bench.change(Scheduler::Wrr, &[(0, 4), (1, 2)]);
+    assert_eq!(bench.sequence(3), "121");
+}
+
 #[test]
 fn wlc_gives_the_sequence_of_ipvs() {
     assert_eq!(sequence(Scheduler::Wlc, &[1, 2, 3], 12), "321323321323");

@@ -16,26 +16,17 @@ pub(super) struct Rounds {
     step: u32,
     /// What the first round asks for; 0: no destination has a weight.
     first: u32,
-    /// What is asked for after the destinations were added one by one.
-    when_new: u32,
 }
 
 impl Rounds {
     pub(super) fn new(rows: &[Row]) -> Self {
-        let mut rounds = Self {
-            step: 1,
-            first: 0,
-            when_new: 0,
-        };
-        let (mut divisor, mut largest) = (0, 0);
-        for row in rows.iter().rev() {
-            divisor = gcd(divisor, row.weight);
-            largest = largest.max(row.weight);
-            rounds.step = divisor.max(1);
-            rounds.first = (largest + 1).saturating_sub(rounds.step);
-            rounds.when_new = rounds.go_on(rounds.when_new);
+        let weights = || rows.iter().map(|row| row.weight);
+        let step = weights().fold(0, gcd).max(1);
+        let largest = weights().max().unwrap_or(0);
+        Self {
+            step,
+            first: (largest + 1).saturating_sub(step),
         }
-        rounds
     }
 
     /// The weight asked for after a change, when it was `current_weight` before.
@@ -50,6 +41,10 @@ impl Rounds {
     }
 }
 
+/// What a service's very first round asks for. In IPVS destinations are added one by one: the first makes a single round,
+/// which asks for 1, and [`Rounds::go_on`] leaves 1 as it is however many follow.
+const WHEN_NEW: u32 = 1;
+
 pub(super) fn pick(
     list: List<'_>,
     rounds: &Rounds,
@@ -59,13 +54,11 @@ pub(super) fn pick(
     if rounds.first == 0 {
         return None;
     }
-    let is_new = cursor.version == 0;
+    if cursor.version == 0 {
+        cursor.current_weight = WHEN_NEW;
+    }
     if cursor.adopt(version) {
-        cursor.current_weight = if is_new {
-            rounds.when_new
-        } else {
-            rounds.go_on(cursor.current_weight)
-        };
+        cursor.current_weight = rounds.go_on(cursor.current_weight);
         cursor.position = 0;
     }
     // What is left of this round, and one time all rounds, the last of which asks for 1.

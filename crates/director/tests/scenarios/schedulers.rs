@@ -47,6 +47,34 @@ fn hashing_schedulers_pick_the_servers_that_linux_picks() {
     }
 }
 
+/// dh goes by the VIP: services with the same real servers, at 192.0.2.20 and so on. The digits are those of a program
+/// of its own, as in `scheduler/dh.rs`.
+#[test]
+fn services_spread_under_destination_hashing() {
+    let servers = [
+        ("10.0.0.11:80", 1),
+        ("10.0.0.12:80", 2),
+        ("10.0.0.13:80", 3),
+    ];
+    let vips: Vec<String> = (20..37).map(|host| format!("192.0.2.{host}:80")).collect();
+    let site = vips.iter().fold(Site::new(), |site, vip| {
+        site.service(Protocol::Tcp, vip, Scheduler::Dh, &servers)
+    });
+    let mut rig = Rig::new(site);
+    let picked: String = vips
+        .iter()
+        .map(|vip| {
+            let sent = rig.forward(&tcp(IPV4.client, vip.as_str()).syn());
+            let real = sent.destination.to_string();
+            real.chars()
+                .rev()
+                .nth(3)
+                .expect("the last digit of the address")
+        })
+        .collect();
+    assert_eq!(picked, "12121313232321212");
+}
+
 /// One client, many cports: they count when they are to count.
 #[test]
 fn cports_count_when_they_are_to_count() {
