@@ -33,12 +33,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(
-        me: WorkerId,
-        sizes: Sizes,
-        seed: Seed,
-        now: Tick,
-    ) -> Result<Self, MapError> {
+    pub(crate) fn new(me: WorkerId, sizes: Sizes, seed: Seed, now: Tick) -> Result<Self, MapError> {
         Ok(Self {
             table: Table::new(sizes, seed, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
