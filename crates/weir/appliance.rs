@@ -23,6 +23,7 @@ use weir_worker::{
     hand_off_rings,
 };
 
+use crate::cycles::CycleRate;
 use crate::io::DpdkIo;
 use crate::ports::{self, OpenPort, OpenPorts};
 use crate::way::{self, Way};
@@ -46,6 +47,8 @@ pub(crate) struct Appliance {
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     /// By `WorkerId`.
     pub(crate) listings: Vec<Arc<Listing>>,
+    /// What the workers' cycles are in microseconds.
+    pub(crate) cycle_rate: CycleRate,
     /// The next hops that the running configuration needs.
     pub(crate) needed: Vec<NextHopId>,
     /// MiB taken for buffers and tables.
@@ -233,6 +236,7 @@ impl Appliance {
             published,
             mailboxes,
             listings,
+            cycle_rate: CycleRate::new(),
             needed,
             memory_mib: sizing.mib(),
             workers,
@@ -321,8 +325,11 @@ fn work(crew: Crew, common: &Common, started: &mpsc::Sender<Result<(), StartErro
     match (lcore, director) {
         (Ok(_lcore), Ok(director)) => {
             let _ = started.send(Ok(()));
-            Worker::new(worker, io, director, links, plan, common.began)
-                .run(common.idle, &common.stop);
+            Worker::new(worker, io, director, links, plan, common.began).run(
+                common.idle,
+                &common.stop,
+                weir_memory::cycles,
+            );
         }
         (Err(error), _) => {
             let _ = started.send(Err(error.into()));

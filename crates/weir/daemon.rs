@@ -378,6 +378,7 @@ impl Daemon for Running {
         let appliance = self.appliance.borrow();
         let cpus = self.config.borrow().runtime.workers.clone();
         let busy = self.busy.borrow();
+        let burst_us = |span| (span != 0).then(|| appliance.cycle_rate.microseconds(span));
         let rows = cpus.iter().enumerate().map(|(worker, cpu)| {
             let counters = appliance.published[worker].counters();
             WorkerRow {
@@ -392,6 +393,9 @@ impl Daemon for Running {
                 evicted: counters.evicted,
                 toa_omitted: counters.toa_omitted,
                 drops: counters.dropped.iter().sum(),
+                burst_us_p50: burst_us(counters.bursts.p50),
+                burst_us_p999: burst_us(counters.bursts.p999),
+                burst_us_max: burst_us(counters.bursts.longest),
             }
         });
         Ok(rows.collect())

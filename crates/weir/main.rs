@@ -6,6 +6,7 @@
 
 mod appliance;
 mod arguments;
+mod cycles;
 mod daemon;
 mod io;
 mod ports;

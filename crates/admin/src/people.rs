@@ -228,10 +228,13 @@ impl Tabular for WorkerRow {
         ("CONNECTIONS", Right),
         ("CAPACITY", Right),
         ("EVICTED", Right),
+        ("BURST P50", Right),
+        ("BURST P99.9", Right),
         ("GENERATION", Right),
     ];
 
     fn lines(&self) -> Vec<Vec<String>> {
+        let burst = |us: Option<f64>| or_nothing(us.map(|us| format!("{us:.1} µs")));
         vec![vec![
             self.worker.to_string(),
             self.cpu.to_string(),
@@ -242,6 +245,8 @@ impl Tabular for WorkerRow {
             self.connections.to_string(),
             self.capacity.to_string(),
             self.evicted.to_string(),
+            burst(self.burst_us_p50),
+            burst(self.burst_us_p999),
             self.generation.to_string(),
         ]]
     }

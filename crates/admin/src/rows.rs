@@ -226,4 +226,11 @@ pub struct WorkerRow {
     pub toa_omitted: u64,
     /// Packets dropped, for whatever reason.
     pub drops: u64,
+    /// Microseconds from receive to transmit that half of the last second's bursts took at most; null: there were
+    /// none.
+    pub burst_us_p50: Option<f64>,
+    /// Likewise, 999 of 1,000 bursts.
+    pub burst_us_p999: Option<f64>,
+    /// Likewise, all of them.
+    pub burst_us_max: Option<f64>,
 }

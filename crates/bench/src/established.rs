@@ -5,9 +5,11 @@
 use anyhow::{Context, Result};
 use weir_director::{Direction, Protocol, Scheduler};
 use weir_wire::FlowKey;
+use weir_worker::{BurstSummary, BurstTimes};
 
 use crate::bench::Bench;
 use crate::frames::{Family, Segment};
+use crate::interrupts::Interrupts;
 use crate::row::Row;
 use crate::source::{Mbufs, Source, Stock};
 use crate::stage::{Flows, Stage, arrives_by, site};
@@ -121,9 +123,10 @@ fn run_with(bench: &mut Bench, family: Family, mix: Mix, n_flows: u32) -> Result
     }
     let (mut stage, flows) = open(bench.stock.clone(), family, mix, n_flows)?;
     for (row, (_, segment, direction)) in rows {
-        let figures = measure(bench, &mut stage, &flows, *segment, *direction)
+        let (figures, bursts) = measure(bench, &mut stage, &flows, *segment, *direction)
             .with_context(|| row.case.clone())?;
-        bench.report.add(&row.with(&figures, &bench.clock))?;
+        let row = row.with(&figures, &bench.clock);
+        bench.report.add(&row.with_bursts(bursts, &bench.clock))?;
     }
     Ok(())
 }
@@ -171,7 +174,7 @@ pub(crate) fn measure(
     flows: &Flows,
     segment: Segment,
     direction: Direction,
-) -> Result<Figures> {
+) -> Result<(Figures, BurstSummary)> {
     let tape = flows.tape(segment, direction)?;
     stage.play(&tape, direction, tape.len().clamp(1_024, WARM_UP))?;
     stage.play_on();
@@ -183,5 +186,24 @@ pub(crate) fn measure(
             break;
         }
     }
-    Ok(Figures::of(&rounds, &bench.clock))
+    let bursts = time_bursts(bench, stage);
+    Ok((Figures::of(&rounds, &bench.clock), bursts))
+}
+
+/// How long bursts take, by the worker's own histogram. Windows at the host's slow speed and those into which an
+/// interrupt fell are left out: the kernel's timer alone would decide the 99.9th percentile.
+fn time_bursts(bench: &Bench, stage: &mut Stage<Mbufs>) -> BurstSummary {
+    let mut interrupts = Interrupts::of(bench.cores[0].id);
+    let mut bursts = BurstTimes::default();
+    for _ in 0..bench.n_rounds {
+        let n_before = interrupts.count();
+        // The first turns find the caches as the kernel left them.
+        window::turns(|| stage.turn());
+        stage.burst_times().forget();
+        let was_fast = bench.clock.at_fast_speed(|| window::turns(|| stage.turn()));
+        if was_fast && interrupts.count() == n_before {
+            bursts.absorb(stage.burst_times());
+        }
+    }
+    bursts.summary()
 }

@@ -8,6 +8,7 @@ mod bench;
 mod established;
 mod frames;
 mod instructions;
+mod interrupts;
 mod openings;
 mod pair;
 mod publishing;

@@ -40,7 +40,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let mut publisher = Publisher::new(vec![Arc::clone(&stage.mailbox)], Arc::clone(&first));
     let other_core = bench.cores.get(1).copied();
     let stop = AtomicBool::new(false);
-    let figures = std::thread::scope(|scope| {
+    let (figures, bursts) = std::thread::scope(|scope| {
         scope.spawn(|| {
             if let Some(core) = other_core {
                 core_affinity::set_for_current(core);
@@ -57,7 +57,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         n_published > 0 && publisher.is_adopted(),
         "the worker did not adopt the last of {n_published} snapshots"
     );
-    bench.report.add(&row.with(&figures, &bench.clock))
+    let row = row.with(&figures, &bench.clock);
+    bench.report.add(&row.with_bursts(bursts, &bench.clock))
 }
 
 /// Publishes the same picture again and again.

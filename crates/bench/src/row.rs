@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use weir_worker::BurstSummary;
+
 use crate::window::{Clock, Figures};
 
 /// One case and its figures: cycles a packet; `null` where a field has no meaning.
@@ -34,6 +36,12 @@ pub(crate) struct Row {
     pub(crate) new_connections_per_s: Option<f64>,
     pub(crate) bytes_per_connection: Option<f64>,
     pub(crate) rounds_kept: usize,
+    /// Microseconds from receive to transmit that half of the quiet rounds' bursts took at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) burst_us_p50: Option<f64>,
+    /// Likewise, 999 of 1,000 bursts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) burst_us_p999: Option<f64>,
     /// For people alone: the median of the paired ratios, and the number of rounds.
     #[serde(skip)]
     pub(crate) paired_ratio: Option<f64>,
@@ -56,6 +64,18 @@ impl Row {
             rounds_kept: figures.n_kept,
             paired_ratio: rounded(figures.paired_ratio),
             n_rounds: figures.n_rounds,
+            ..self
+        }
+    }
+}
+
+impl Row {
+    /// With the times of bursts, if there were any.
+    pub(crate) fn with_bursts(self, bursts: BurstSummary, clock: &Clock) -> Self {
+        let us = |cycles: u64| (cycles != 0).then(|| clock.us(cycles));
+        Self {
+            burst_us_p50: us(bursts.p50).and_then(rounded),
+            burst_us_p999: us(bursts.p999).and_then(rounded),
             ..self
         }
     }
@@ -90,7 +110,7 @@ impl Report {
     pub(crate) fn add(&mut self, row: &Row) -> Result<()> {
         if self.n_rows == 0 {
             println!(
-                "{:<44} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>7} {:>8} {:>7} {:>11}",
+                "{:<44} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>7} {:>8} {:>7} {:>7} {:>11}",
                 "case",
                 "source",
                 "p10",
@@ -102,6 +122,7 @@ impl Report {
                 "Mpps",
                 "conn/s",
                 "B/conn",
+                "µs 99.9",
                 "kept"
             );
         }
@@ -113,7 +134,7 @@ impl Report {
             .new_connections_per_s
             .map_or_else(|| "-".to_owned(), |opened| format!("{:.2} M", opened / 1e6));
         println!(
-            "{:<44} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>7} {:>8} {:>7} {:>11}",
+            "{:<44} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>7} {:>8} {:>7} {:>7} {:>11}",
             row.case,
             cell(row.source_cycles_p10, 1),
             cell(row.cycles_p10, 1),
@@ -125,6 +146,7 @@ impl Report {
             cell(row.mpps, 2),
             opened,
             cell(row.bytes_per_connection, 1),
+            cell(row.burst_us_p999, 1),
             format!("{}/{}", row.rounds_kept, row.n_rounds),
         );
         if let Some(json) = &mut self.json {

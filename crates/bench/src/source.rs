@@ -26,6 +26,9 @@ pub(crate) trait Stock: Clone {
     /// Gives all of them back.
     fn give(&self, burst: &mut Burst<Self::Buffer>);
 
+    /// What a worker's clock shows, which tells how long bursts take.
+    fn cycles() -> u64;
+
     /// Puts a frame in.
     fn write<const N: usize>(buffer: &mut Self::Buffer, frame: &[u8; N]);
 }
@@ -45,6 +48,11 @@ impl Stock for Mbufs {
     #[inline]
     fn give(&self, burst: &mut Burst<Mbuf>) {
         Mbuf::free_burst(burst);
+    }
+
+    #[inline]
+    fn cycles() -> u64 {
+        weir_memory::cycles()
     }
 
     #[inline]
@@ -101,6 +109,11 @@ impl Stock for Heap {
 
     fn give(&self, burst: &mut Burst<HeapBuffer>) {
         self.0.borrow_mut().extend(burst.drain(..));
+    }
+
+    /// It stands still, so that instructions do not depend on time.
+    fn cycles() -> u64 {
+        0
     }
 
     #[inline]

@@ -18,7 +18,8 @@ use weir_memory::Pages;
 use weir_testkit::{LAN, LAN_MAC, Site, WAN, WAN_MAC};
 use weir_wire::FlowKey;
 use weir_worker::{
-    HandOffs, Links, Listing, Mailbox, PortPlan, Published, Worker, frame_ring, hand_off_rings,
+    BurstTimes, HandOffs, Links, Listing, Mailbox, PortPlan, Published, Worker, frame_ring,
+    hand_off_rings,
 };
 
 use crate::frames::{self, Family, Segment, Tape};
@@ -187,7 +188,12 @@ impl<S: Stock> Stage<S> {
     #[inline]
     pub(crate) fn turn_after(&mut self, span_ns: u64) {
         self.now_ns += span_ns;
-        self.worker.turn(self.now_ns);
+        self.worker.turn(self.now_ns, S::cycles);
+    }
+
+    /// How long the worker's bursts took.
+    pub(crate) fn burst_times(&mut self) -> &mut BurstTimes {
+        self.worker.burst_times()
     }
 
     /// Lets the worker have `n_frames` frames, all of which it must forward.

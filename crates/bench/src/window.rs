@@ -49,6 +49,18 @@ impl Clock {
         }
     }
 
+    /// Cycles in microseconds.
+    pub(crate) fn us(&self, cycles: u64) -> f64 {
+        cycles as f64 / self.hz * 1e6
+    }
+
+    /// Does something; whether the host ran at its fast speed before and after.
+    pub(crate) fn at_fast_speed(&self, work: impl FnOnce()) -> bool {
+        let before = probe();
+        work();
+        self.is_fast(before.max(probe()))
+    }
+
     fn is_fast(&self, probe: u64) -> bool {
         probe * 10 <= self.fastest_probe * SLOW_TENTHS
     }
@@ -116,12 +128,17 @@ fn swap_window<S: Stock>(bare: &mut Source<S>) -> u64 {
     cycles() - before
 }
 
-fn worker_window(turn: &mut impl FnMut()) -> u64 {
+fn worker_window(turn: impl FnMut()) -> u64 {
     let before = cycles();
+    turns(turn);
+    cycles() - before
+}
+
+/// The turns of one window.
+pub(crate) fn turns(mut turn: impl FnMut()) {
     for _ in 0..BURSTS {
         turn();
     }
-    cycles() - before
 }
 
 /// One burst taken and given back.

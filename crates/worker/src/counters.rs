@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytemuck::{Pod, Zeroable};
 use weir_director::{DestinationId, DestinationTotals, DropReason, Load, PuntReason};
 
+use crate::BurstSummary;
+
 /// What a worker counts, as plain integers.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -38,6 +40,8 @@ pub struct Counters {
     pub evicted: u64,
     /// Segments that went without TOA for lack of room among their options.
     pub toa_omitted: u64,
+    /// How long the bursts of the last whole second took, in cycles of the worker's clock.
+    pub bursts: BurstSummary,
 }
 
 impl Default for Counters {

@@ -6,6 +6,7 @@
 //! published counters, each written by one side.
 //! Does not know: DPDK. Packets come and go through [`PacketIo`].
 
+mod burst_times;
 mod counters;
 mod frame_ring;
 mod hand_off;
@@ -15,6 +16,7 @@ mod mailbox;
 mod packet_io;
 mod worker;
 
+pub use burst_times::{BurstSummary, BurstTimes};
 pub use counters::{Counters, DestinationCounters, Published};
 pub use frame_ring::{Bell, Frame, FrameReceiver, FrameSender, frame_ring};
 pub use hand_off::{HandOffs, hand_off_rings};

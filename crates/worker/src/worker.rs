@@ -7,6 +7,9 @@
 //! How it works: a turn (1) adopts a new snapshot, (2) takes a burst from each of its queues, (3) takes what other
 //! workers handed over, (4) carries out the control thread's orders, (5) ends connections whose time is over,
 //! (6) lists connections if somebody asks, (7) now and then publishes its counters.
+//!
+//! Two clocks are arguments: nanoseconds, read once a turn, by which everything is decided, and cycles, read where a
+//! burst comes in and where it leaves, by which nothing is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,14 +26,16 @@ use weir_wire::{Packet, PacketBuffer};
 use crate::hand_off::Task;
 use crate::idle::Backoff;
 use crate::{
-    Burst, Counters, FrameReceiver, FrameSender, HandOffs, Idle, Listing, Mailbox, PacketIo,
-    Published,
+    Burst, BurstTimes, Counters, FrameReceiver, FrameSender, HandOffs, Idle, Listing, Mailbox,
+    PacketIo, Published,
 };
 
 /// Connections looked at for expiry in one turn, at most.
 const EXPIRY_BUDGET: usize = 64;
 /// How often counters are published.
 const PUBLISH_EVERY_NS: u64 = 2_000_000;
+/// Over how long the times of bursts are told.
+const SUM_UP_EVERY_NS: u64 = 1_000_000_000;
 /// Destinations whose totals are published at a time; of more, each waits for its turn.
 const DESTINATIONS_A_TIME: usize = 256;
 /// Packets taken over from other workers in one turn, at most, but a burst from each: more than one worker's queues may
@@ -100,8 +105,10 @@ pub struct Worker<Io: PacketIo> {
     /// By `PortId`.
     staged: Vec<Staged<Io::Buffer>>,
     counters: Counters,
+    burst_times: BurstTimes,
     began: Instant,
     published_at_ns: u64,
+    summed_up_at_ns: u64,
     next_destination: usize,
 }
 
@@ -124,19 +131,21 @@ impl<Io: PacketIo> Worker<Io> {
             ports,
             staged,
             counters: Counters::default(),
+            burst_times: BurstTimes::default(),
             began,
             published_at_ns: 0,
+            summed_up_at_ns: 0,
             next_destination: 0,
         }
     }
 
-    /// Runs until `stop` is set.
-    pub fn run(&mut self, idle: Idle, stop: &AtomicBool) {
+    /// Runs until `stop` is set. `cycles` tells how long bursts take; nothing else depends on it.
+    pub fn run(&mut self, idle: Idle, stop: &AtomicBool, cycles: impl Fn() -> u64) {
         let mut backoff = Backoff::new(idle);
         let mut previous_ns = self.now_ns();
         while !stop.load(Ordering::Relaxed) {
             let now_ns = self.now_ns();
-            let was_busy = self.turn(now_ns);
+            let was_busy = self.turn(now_ns, &cycles);
             if was_busy {
                 self.counters.busy_ns += self.now_ns() - now_ns;
             }
@@ -152,26 +161,33 @@ impl<Io: PacketIo> Worker<Io> {
     }
 
     /// One turn of the loop at `now_ns` nanoseconds after the start; whether there was anything to do.
-    pub fn turn(&mut self, now_ns: u64) -> bool {
+    pub fn turn(&mut self, now_ns: u64, cycles: impl Fn() -> u64) -> bool {
         let now = Tick((now_ns / 1_000_000) as u32);
         self.links.mailbox.adopt(&mut self.director);
         let mut was_busy = false;
         for place in 0..self.ports.len() {
-            was_busy |= self.receive(place, now);
+            was_busy |= self.receive(place, now, &cycles);
         }
         was_busy |= self.take_hand_offs(now);
         was_busy |= self.take_orders(now);
         self.flush();
+        self.burst_times.transmitted(&cycles);
         was_busy |= self.director.expire(now, EXPIRY_BUDGET) != 0;
         was_busy |= self.links.listing.fill(&self.director, now);
         if now_ns.wrapping_sub(self.published_at_ns) >= PUBLISH_EVERY_NS {
             self.published_at_ns = now_ns;
+            self.sum_up_bursts(now_ns);
             self.publish();
         }
         was_busy
     }
 
-    fn receive(&mut self, place: usize, now: Tick) -> bool {
+    /// The times of bursts, which are forgotten every second.
+    pub fn burst_times(&mut self) -> &mut BurstTimes {
+        &mut self.burst_times
+    }
+
+    fn receive(&mut self, place: usize, now: Tick, cycles: impl Fn() -> u64) -> bool {
         let PortPlan {
             id, mac, receives, ..
         } = self.ports[place];
@@ -183,6 +199,7 @@ impl<Io: PacketIo> Worker<Io> {
         if burst.is_empty() {
             return false;
         }
+        self.burst_times.received(cycles);
         self.counters.received += burst.len() as u64;
         self.process(&mut burst, id, Arrival::Wire { port: id, mac }, now);
         true
@@ -362,6 +379,15 @@ impl<Io: PacketIo> Worker<Io> {
             }
         }
         was_busy
+    }
+
+    /// Once a second: what is told of its bursts.
+    fn sum_up_bursts(&mut self, now_ns: u64) {
+        if now_ns.wrapping_sub(self.summed_up_at_ns) >= SUM_UP_EVERY_NS {
+            self.summed_up_at_ns = now_ns;
+            self.counters.bursts = self.burst_times.summary();
+            self.burst_times.forget();
+        }
     }
 
     /// Publishes the worker's counters and some destinations' totals, and reads the others' loads of the same.

@@ -3,6 +3,7 @@
 #[path = "../team/mod.rs"]
 mod team;
 
+mod burst_times;
 mod bursts;
 mod cache_lines;
 mod conservation;

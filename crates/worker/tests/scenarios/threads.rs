@@ -51,7 +51,7 @@ fn two_threads_lose_nothing_and_end_when_told_to() {
         let _ends = StopAtEnd(&stop);
         let threads: Vec<_> = workers
             .iter_mut()
-            .map(|worker| scope.spawn(|| worker.run(Idle::Backoff, &stop)))
+            .map(|worker| scope.spawn(|| worker.run(Idle::Backoff, &stop, || 0)))
             .collect();
         for round in 0..ROUNDS {
             for (n, client) in clients.iter().enumerate() {

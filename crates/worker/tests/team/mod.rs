@@ -5,6 +5,7 @@
 //! Does not know: threads (but may be shared with them), DPDK.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::AtomicBool;
@@ -173,6 +174,10 @@ pub(crate) struct Team {
     pub(crate) listener: UnixDatagram,
     pub(crate) site: Site,
     pub(crate) now_ns: u64,
+    /// How often a worker looked at the clock that tells how long bursts take.
+    pub(crate) n_looks: Cell<u64>,
+    /// So many cycles pass from one look to the next.
+    pub(crate) cycles_a_look: u64,
     steering: Arc<Steering>,
 }
 
@@ -246,6 +251,8 @@ impl Team {
             listener,
             site: plan.site,
             now_ns: 0,
+            n_looks: Cell::new(0),
+            cycles_a_look: 0,
             steering: Arc::clone(&snapshot.steering),
         }
     }
@@ -290,14 +297,18 @@ impl Team {
 
     /// One turn of one worker; whether it was busy.
     pub(crate) fn turn(&mut self, worker: u8) -> bool {
-        self.workers[usize::from(worker)].turn(self.now_ns)
+        let cycles = || {
+            self.n_looks.set(self.n_looks.get() + 1);
+            self.n_looks.get() * self.cycles_a_look
+        };
+        self.workers[usize::from(worker)].turn(self.now_ns, cycles)
     }
 
     /// Turns until no worker has anything to do.
     pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
             let turns = self.workers.iter_mut();
-            let n_busy = turns.filter_map(|worker| worker.turn(self.now_ns).then_some(()));
+            let n_busy = turns.filter_map(|worker| worker.turn(self.now_ns, || 0).then_some(()));
             if n_busy.count() == 0 {
                 return;
             }
@@ -312,7 +323,7 @@ impl Team {
     /// What a worker has counted up to now: it is run with the stop flag set, so that it publishes all and no more.
     pub(crate) fn counters(&mut self, worker: u8) -> Counters {
         let place = usize::from(worker);
-        self.workers[place].run(Idle::Poll, &AtomicBool::new(true));
+        self.workers[place].run(Idle::Poll, &AtomicBool::new(true), || 0);
         self.published[place].counters()
     }
 
