@@ -13,6 +13,7 @@ mod openings;
 mod pair;
 mod publishing;
 mod row;
+mod snapshot;
 mod source;
 mod stage;
 mod swap;
@@ -63,6 +64,7 @@ fn main() -> Result<()> {
     established::run(&mut bench, arguments.quick)?;
     openings::run(&mut bench, arguments.quick)?;
     publishing::run(&mut bench)?;
+    snapshot::run(&mut bench)?;
     pair::run(&mut bench)?;
     openings::memory(&mut bench)
 }

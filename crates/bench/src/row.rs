@@ -42,6 +42,21 @@ pub(crate) struct Row {
     /// Likewise, 999 of 1,000 bursts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) burst_us_p999: Option<f64>,
+    /// Microseconds of half of the turns in which the worker adopts a snapshot, at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) adoption_us_p50: Option<f64>,
+    /// Likewise, of 999 in 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) adoption_us_p999: Option<f64>,
+    /// Milliseconds from a configuration's text to the checked configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) read_ms: Option<f64>,
+    /// Milliseconds from there to the parts of a snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) compile_ms: Option<f64>,
+    /// Milliseconds from there to the worker's running it, compiling included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) live_ms: Option<f64>,
     /// For people alone: the median of the paired ratios, and the number of rounds.
     #[serde(skip)]
     pub(crate) paired_ratio: Option<f64>,
@@ -149,6 +164,20 @@ impl Report {
             cell(row.burst_us_p999, 1),
             format!("{}/{}", row.rounds_kept, row.n_rounds),
         );
+        if let Row {
+            adoption_us_p50: Some(p50),
+            adoption_us_p999: Some(p999),
+            read_ms: Some(read),
+            compile_ms: Some(compile),
+            live_ms: Some(live),
+            ..
+        } = row
+        {
+            println!(
+                "  adoption {p50:.1} µs, 99.9 % {p999:.1} µs; text read in {read:.0} ms, compiled in {compile:.0} ms, \
+                 live in {live:.0} ms"
+            );
+        }
         if let Some(json) = &mut self.json {
             writeln!(json, "{}", serde_json::to_string(row)?)?;
         }

@@ -175,8 +175,8 @@ impl Figures {
             .copied()
             .collect();
         let used = if fast.is_empty() { rounds } else { &fast };
-        let at = |tenth, cycles: fn(&Round) -> u64| {
-            quantile(tenth, used.iter().map(|round| cycles(round) as f64)) / PACKETS as f64
+        let at = |thousandths, cycles: fn(&Round) -> u64| {
+            quantile(thousandths, used.iter().map(|round| cycles(round) as f64)) / PACKETS as f64
         };
         let source = |round: &Round| round.source;
         let swap = |round: &Round| round.swap;
@@ -185,24 +185,24 @@ impl Figures {
             .iter()
             .map(|round| round.worker as f64 / round.swap as f64);
         Self {
-            source_p10: at(1, source),
-            worker_p10: at(1, worker),
-            worker_median: at(5, worker),
-            net_p10: at(1, worker) - at(1, source),
-            net_median: at(5, worker) - at(5, source),
-            ratio: at(1, worker) / at(1, swap),
-            paired_ratio: quantile(5, ratios),
+            source_p10: at(100, source),
+            worker_p10: at(100, worker),
+            worker_median: at(500, worker),
+            net_p10: at(100, worker) - at(100, source),
+            net_median: at(500, worker) - at(500, source),
+            ratio: at(100, worker) / at(100, swap),
+            paired_ratio: quantile(500, ratios),
             n_kept: fast.len(),
             n_rounds: rounds.len(),
         }
     }
 }
 
-/// The value below which so many tenths of the values lie.
-pub(crate) fn quantile(tenths: usize, values: impl Iterator<Item = f64>) -> f64 {
+/// The value below which so many thousandths of the values lie.
+pub(crate) fn quantile(thousandths: usize, values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    let place = values.len() * tenths / 10;
+    let place = values.len() * thousandths / 1_000;
     values.get(place).copied().unwrap_or(f64::NAN)
 }
 
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn quantiles_are_of_sorted_values() {
         let values = || (0..10).rev().map(f64::from);
-        assert_eq!(quantile(1, values()), 1.0);
-        assert_eq!(quantile(5, values()), 5.0);
+        assert_eq!(quantile(100, values()), 1.0);
+        assert_eq!(quantile(500, values()), 5.0);
     }
 }

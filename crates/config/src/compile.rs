@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use weir_director::{
     AddressUse, DestinationId, L4PortRange, Load, LocalAddresses, LocalPool, NextHopId, PortId,
     RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings, State, Timeouts,
@@ -33,7 +34,8 @@ pub struct Compiled {
 
 /// Who knows the way on the wire.
 pub trait NextHopNumbers {
-    /// The number of a neighbour on a port, given out if it has none; `None` when there are too many.
+    /// The number of a neighbour on a port, given out if it has none; `None` when there are too many. Asked once for
+    /// each neighbour of a configuration.
     fn number(&mut self, port: PortId, address: IpAddr) -> Option<NextHopId>;
 }
 
@@ -62,18 +64,27 @@ pub enum TooMuch {
 struct Known {
     id: ServiceId,
     version: u32,
-    as_compiled: config::Service,
+    as_compiled: Arc<config::Service>,
     /// Made of `as_compiled`; `None` while it is being made.
     schedule: Option<Arc<Schedule>>,
-    /// The weight of each destination, or while it drains the one it had before.
-    last_weights: HashMap<SocketAddr, u32>,
+    last_weights: Arc<LastWeights>,
 }
 
+/// The weight of each destination, or while it drains the one it had before.
+type LastWeights = HashMap<SocketAddr, u32, RandomState>;
+
+/// The numbers of a service's destinations, by RIP and rport.
+type DestinationNumbers = HashMap<SocketAddr, DestinationId, RandomState>;
+
 /// The numbers given out so far.
+///
+/// There may be a million destinations, so what is large is shared: a copy of all this, changed in few places, costs
+/// little more than these places.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     services: HashMap<ServiceKey, Known>,
-    destinations: HashMap<(ServiceKey, SocketAddr), DestinationId>,
+    /// Those of services that are gone, too, as long as they have connections. None is empty.
+    destinations: HashMap<ServiceKey, Arc<DestinationNumbers>>,
     service_ids: Ids,
     destination_ids: Ids,
     /// VIPs and LIPs of earlier configurations, over which connections may still run.
@@ -126,15 +137,20 @@ impl Numbers {
         self.forget_ended(config, load);
         let routes = routes(config, next_hops)?;
         let pools = pools(config);
+        let mut way = Way {
+            routes: &routes,
+            next_hops,
+            known: HashMap::default(),
+        };
         let mut services = Vec::with_capacity(config.services.len());
         for service in &config.services {
-            services.push(Arc::new(self.service(service, &pools, &routes, next_hops)?));
+            services.push(Arc::new(self.service(service, &pools, &mut way)?));
         }
         Ok(Compiled {
             services: Arc::new(Services::new(services)),
             routes: Arc::new(routes),
             addresses: Arc::new(self.addresses(config)),
-            counted: self.destinations.values().copied().collect(),
+            counted: self.counted(),
             settings: settings(config),
         })
     }
@@ -142,17 +158,10 @@ impl Numbers {
     /// Takes back the numbers of services that are not configured, and of destinations that are neither configured
     /// nor have connections.
     fn forget_ended(&mut self, config: &Config, load: impl Fn(DestinationId) -> Load) {
-        let services: HashSet<_> = config.services.iter().map(key).collect();
-        let destinations: HashSet<_> = config
+        let configured: HashMap<_, _> = config
             .services
             .iter()
-            .flat_map(|service| {
-                let key = key(service);
-                service
-                    .destinations
-                    .iter()
-                    .map(move |destination| (key, destination.address))
-            })
+            .map(|service| (key(service), service.destinations.as_slice()))
             .collect();
         let Self {
             service_ids,
@@ -160,19 +169,41 @@ impl Numbers {
             ..
         } = self;
         self.services.retain(|name, known| {
-            let stays = services.contains(name);
+            let stays = configured.contains_key(name);
             if !stays {
                 service_ids.give_back(known.id.0);
             }
             stays
         });
-        self.destinations.retain(|name, id| {
-            let stays = destinations.contains(name) || load(*id) != Load::default();
-            if !stays {
-                destination_ids.give_back(id.0);
+        self.destinations.retain(|name, numbers| {
+            let destinations = configured.get(name).copied().unwrap_or_default();
+            // The common case: none has gone. No endpoint is twice in a service.
+            let n_known = destinations
+                .iter()
+                .filter(|destination| numbers.contains_key(&destination.address))
+                .count();
+            if n_known == numbers.len() {
+                return true;
             }
-            stays
+            let stay: HashSet<_> = destinations.iter().map(|it| it.address).collect();
+            let numbers = Arc::make_mut(numbers);
+            numbers.retain(|address, id| {
+                let stays = stay.contains(address) || load(*id) != Load::default();
+                if !stays {
+                    destination_ids.give_back(id.0);
+                }
+                stays
+            });
+            !numbers.is_empty()
         });
+    }
+
+    /// In the order of the numbers, which is that of the memory that holds the totals.
+    fn counted(&self) -> Arc<[DestinationId]> {
+        let numbers = self.destinations.values().flat_map(|it| it.values());
+        let mut counted: Vec<_> = numbers.copied().collect();
+        counted.sort_unstable_by_key(|id| id.0);
+        counted.into()
     }
 
     /// The addresses of a configuration, and those of earlier ones over which connections may still run. From now on
@@ -203,26 +234,30 @@ impl Numbers {
         &mut self,
         service: &config::Service,
         pools: &HashMap<&str, Arc<LocalPool>>,
-        routes: &Routes,
-        next_hops: &mut impl NextHopNumbers,
+        way: &mut Way<'_, impl NextHopNumbers>,
     ) -> Result<weir_director::Service, TooMuch> {
         let key = key(service);
         let mut known = self.known(key, service)?;
+        let method = method(&service.method, pools);
+        let ids = &mut self.destination_ids;
         let mut destinations = Vec::with_capacity(service.destinations.len());
-        for destination in &service.destinations {
-            let weight = u32::from(destination.weight);
-            destinations.push(weir_director::Destination {
-                id: self.destination_number(key, destination.address)?,
-                real: destination.address,
-                weight,
-                last_weight: known
-                    .last_weights
-                    .get(&destination.address)
-                    .copied()
-                    .unwrap_or(weight),
-                method: method(&service.method, pools),
-                next_hop: next_hop(destination.address.ip(), routes, next_hops)?,
-            });
+        if !service.destinations.is_empty() {
+            let numbers = self.destinations.entry(key).or_default();
+            for destination in &service.destinations {
+                let weight = u32::from(destination.weight);
+                destinations.push(weir_director::Destination {
+                    id: destination_number(numbers, ids, destination.address)?,
+                    real: destination.address,
+                    weight,
+                    last_weight: known
+                        .last_weights
+                        .get(&destination.address)
+                        .copied()
+                        .unwrap_or(weight),
+                    method: method.clone(),
+                    next_hop: way.next_hop(destination.address.ip())?,
+                });
+            }
         }
         let make = || Arc::new(Schedule::new(scheduler(service.scheduler), &destinations));
         let schedule = Arc::clone(known.schedule.get_or_insert_with(make));
@@ -240,15 +275,15 @@ impl Numbers {
     /// What is known of a service, taken out: its numbers, and what has been made of it if it has not changed.
     fn known(&mut self, key: ServiceKey, service: &config::Service) -> Result<Known, TooMuch> {
         if let Some(known) = self.services.remove(&key) {
-            if known.as_compiled == *service {
+            if *known.as_compiled == *service {
                 return Ok(known);
             }
             return Ok(Known {
                 id: known.id,
                 version: known.version.wrapping_add(1),
-                as_compiled: service.clone(),
+                as_compiled: Arc::new(service.clone()),
                 schedule: None,
-                last_weights: last_weights(service, &known.last_weights),
+                last_weights: Arc::new(last_weights(service, &known.last_weights)),
             });
         }
         let id = self
@@ -259,32 +294,51 @@ impl Numbers {
         Ok(Known {
             id,
             version: 0,
-            as_compiled: service.clone(),
+            as_compiled: Arc::new(service.clone()),
             schedule: None,
-            last_weights: last_weights(service, &HashMap::new()),
+            last_weights: Arc::new(last_weights(service, &LastWeights::default())),
         })
-    }
-
-    fn destination_number(
-        &mut self,
-        key: ServiceKey,
-        address: SocketAddr,
-    ) -> Result<DestinationId, TooMuch> {
-        if let Some(id) = self.destinations.get(&(key, address)) {
-            return Ok(*id);
-        }
-        let id = self
-            .destination_ids
-            .take(DestinationId::LIMIT)
-            .map(DestinationId)
-            .ok_or(TooMuch::Destinations)?;
-        self.destinations.insert((key, address), id);
-        Ok(id)
     }
 
     /// The number under which a destination of a service is counted, if it has one.
     pub fn destination(&self, key: &ServiceKey, address: SocketAddr) -> Option<DestinationId> {
-        self.destinations.get(&(*key, address)).copied()
+        self.destinations.get(key)?.get(&address).copied()
+    }
+}
+
+/// The number of a service's destination, given out if it has none.
+fn destination_number(
+    numbers: &mut Arc<DestinationNumbers>,
+    ids: &mut Ids,
+    address: SocketAddr,
+) -> Result<DestinationId, TooMuch> {
+    if let Some(id) = numbers.get(&address) {
+        return Ok(*id);
+    }
+    let id = ids
+        .take(DestinationId::LIMIT)
+        .map(DestinationId)
+        .ok_or(TooMuch::Destinations)?;
+    Arc::make_mut(numbers).insert(address, id);
+    Ok(id)
+}
+
+/// The way to real servers, of which many serve in many services.
+struct Way<'a, N> {
+    routes: &'a Routes,
+    next_hops: &'a mut N,
+    /// What was found before.
+    known: HashMap<IpAddr, NextHopId, RandomState>,
+}
+
+impl<N: NextHopNumbers> Way<'_, N> {
+    fn next_hop(&mut self, address: IpAddr) -> Result<NextHopId, TooMuch> {
+        if let Some(id) = self.known.get(&address) {
+            return Ok(*id);
+        }
+        let id = next_hop(address, self.routes, self.next_hops)?;
+        self.known.insert(address, id);
+        Ok(id)
     }
 }
 
@@ -322,10 +376,7 @@ fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {
 }
 
 /// The weights of a service's destinations; for one that drains the last it had, as long as it stays in the service.
-fn last_weights(
-    service: &config::Service,
-    before: &HashMap<SocketAddr, u32>,
-) -> HashMap<SocketAddr, u32> {
+fn last_weights(service: &config::Service, before: &LastWeights) -> LastWeights {
     let last = |config::Destination { address, weight }: &config::Destination| {
         let last = match weight {
             0 => before.get(address).copied().unwrap_or(0),

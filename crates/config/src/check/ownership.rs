@@ -4,6 +4,8 @@
 //! three. So an ARP request has one answer, and a packet to a real server never comes back to weir by mistake.
 //! Does not know: hosts that the configuration does not name.
 
+use std::collections::HashMap;
+
 use super::network::Network;
 use super::pools::Pools;
 use super::services::PlacedService;
@@ -50,6 +52,11 @@ pub(super) fn check(
         }
     }
 
+    // A million real servers are looked for among ten thousand VIPs.
+    let mut by_vip = HashMap::with_capacity(services.len());
+    for service in services {
+        by_vip.entry(service.vip.value).or_insert(service);
+    }
     for destination in services.iter().flat_map(|service| &service.destinations) {
         let address = destination.value;
         let owner = if let Some(port) = network.port_with(address) {
@@ -59,7 +66,7 @@ pub(super) fn check(
             .find(|(_, range)| range.value.contains(address))
         {
             format!("a local address of pool \"{}\"", pool.name)
-        } else if let Some(service) = services.iter().find(|service| service.vip.value == address) {
+        } else if let Some(service) = by_vip.get(&address) {
             format!("the VIP of {}", service.service)
         } else {
             continue;

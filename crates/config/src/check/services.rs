@@ -7,6 +7,8 @@
 //! How it works: a choice that is refused is replaced by its default, so that the service with its addresses stays in
 //! the picture for the checks that follow; without VIP or protocol it is none and drops out.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
 use super::network::Network;
@@ -39,12 +41,20 @@ pub(super) fn resolve(
     network: &Network,
     pools: &Pools,
 ) -> Vec<PlacedService> {
-    let mut services = Vec::new();
+    let mut services: Vec<PlacedService> = Vec::new();
+    let mut by_vip = HashMap::new();
     for (index, spec) in spec.unwrap_or_default().iter().enumerate() {
         let place = place.item(index);
         let service = service(report, spec, place, network, pools);
         if let Some(service) = service {
-            refuse_duplicate(report, &service, &services);
+            match by_vip.entry((service.service.protocol, service.service.vip)) {
+                Entry::Vacant(place) => {
+                    place.insert(services.len());
+                }
+                Entry::Occupied(place) => {
+                    refuse_duplicate(report, &service, &services[*place.get()]);
+                }
+            }
             services.push(service);
         }
         refuse_not_built(report, place, "persistence", &spec.persistence);
@@ -112,18 +122,13 @@ fn service(
     })
 }
 
-fn refuse_duplicate(report: &mut Report, service: &PlacedService, others: &[PlacedService]) {
-    let is_same = |other: &Service| {
-        other.protocol == service.service.protocol && other.vip == service.service.vip
-    };
-    if let Some(other) = others.iter().find(|other| is_same(&other.service)) {
-        let line = other.vip.at.line;
-        let what = format!(
-            "the service {} stands in line {line} already; make them one, or change one",
-            service.service
-        );
-        report.refuse(service.vip.at, what);
-    }
+fn refuse_duplicate(report: &mut Report, service: &PlacedService, other: &PlacedService) {
+    let line = other.vip.at.line;
+    let what = format!(
+        "the service {} stands in line {line} already; make them one, or change one",
+        service.service
+    );
+    report.refuse(service.vip.at, what);
 }
 
 fn vip(

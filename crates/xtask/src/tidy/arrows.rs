@@ -35,7 +35,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     (
         "bench",
         &[
-            "wire", "memory", "director", "worker", "dpdk-sys", "dpdk", "testkit",
+            "wire", "memory", "director", "worker", "config", "dpdk-sys", "dpdk", "testkit",
         ],
     ),
     ("xtask", &["lab"]),
