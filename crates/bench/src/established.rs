@@ -12,7 +12,7 @@ use crate::frames::{Family, Segment};
 use crate::interrupts::Interrupts;
 use crate::row::Row;
 use crate::source::{Mbufs, Source, Stock};
-use crate::stage::{Flows, Stage, arrives_by, site};
+use crate::stage::{Flows, Method, Stage, arrives_by};
 use crate::window::{self, Figures};
 
 /// Destinations of every service.
@@ -92,36 +92,70 @@ pub(crate) fn direction_name(direction: Direction) -> &'static str {
     }
 }
 
-/// Measures every case; with 10 M flows only where `is_quick` is not.
+/// What a table of connections is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traffic {
+    pub(crate) method: Method,
+    pub(crate) family: Family,
+    pub(crate) mix: Mix,
+}
+
+/// Measures every case of every method; with 10 M flows only where `is_quick` is not.
 pub(crate) fn run(bench: &mut Bench, is_quick: bool) -> Result<()> {
+    for method in Method::ALL {
+        run_method(bench, method, is_quick)?;
+    }
+    Ok(())
+}
+
+fn run_method(bench: &mut Bench, method: Method, is_quick: bool) -> Result<()> {
     const SIZES: [u32; 5] = [1, 10_000, 100_000, 1_000_000, 10_000_000];
     let n_sizes = if is_quick { 4 } else { 5 };
     for n_flows in &SIZES[..n_sizes] {
         for mix in [Mix::Udp, Mix::Tcp, Mix::Both] {
             if mix != Mix::Both || *n_flows > 1 {
-                run_with(bench, Family::V4, mix, *n_flows)?;
+                let family = Family::V4;
+                run_with(
+                    bench,
+                    Traffic {
+                        method,
+                        family,
+                        mix,
+                    },
+                    *n_flows,
+                )?;
             }
         }
         if [10_000, 1_000_000].contains(n_flows) {
-            run_with(bench, Family::V6, Mix::Udp, *n_flows)?;
-            run_with(bench, Family::V6, Mix::Tcp, *n_flows)?;
+            for mix in [Mix::Udp, Mix::Tcp] {
+                let family = Family::V6;
+                run_with(
+                    bench,
+                    Traffic {
+                        method,
+                        family,
+                        mix,
+                    },
+                    *n_flows,
+                )?;
+            }
         }
     }
     Ok(())
 }
 
 /// All that is measured with one table of connections.
-fn run_with(bench: &mut Bench, family: Family, mix: Mix, n_flows: u32) -> Result<()> {
-    let rows: Vec<_> = mix
-        .variants()
+fn run_with(bench: &mut Bench, traffic: Traffic, n_flows: u32) -> Result<()> {
+    let variants = traffic.mix.variants();
+    let rows: Vec<_> = variants
         .iter()
-        .map(|variant| (row(family, *variant, n_flows), variant))
+        .map(|variant| (row(traffic, *variant, n_flows), variant))
         .filter(|(row, _)| bench.is_wanted(&row.case))
         .collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let (mut stage, flows) = open(bench.stock.clone(), family, mix, n_flows)?;
+    let (mut stage, flows) = open(bench.stock.clone(), traffic, n_flows)?;
     for (row, (_, segment, direction)) in rows {
         let (figures, bursts) = measure(bench, &mut stage, &flows, *segment, *direction)
             .with_context(|| row.case.clone())?;
@@ -131,11 +165,12 @@ fn run_with(bench: &mut Bench, family: Family, mix: Mix, n_flows: u32) -> Result
     Ok(())
 }
 
-fn row(family: Family, (name, _, way): (&str, Segment, Direction), n_flows: u32) -> Row {
-    let (protocol, direction) = (protocol_name(name, family), direction_name(way));
+fn row(traffic: Traffic, (name, _, way): (&str, Segment, Direction), n_flows: u32) -> Row {
+    let (protocol, direction) = (protocol_name(name, traffic.family), direction_name(way));
+    let method = traffic.method.name();
     Row {
-        case: format!("fullnat/{protocol}/{direction}/{}", size_name(n_flows)),
-        method: "fullnat",
+        case: format!("{method}/{protocol}/{direction}/{}", size_name(n_flows)),
+        method,
         protocol,
         direction,
         flows: n_flows as usize,
@@ -154,15 +189,22 @@ fn size_name(n_flows: u32) -> String {
 /// A worker with that many connections.
 pub(crate) fn open<S: Stock>(
     stock: S,
-    family: Family,
-    mix: Mix,
+    Traffic {
+        method,
+        family,
+        mix,
+    }: Traffic,
     n_flows: u32,
 ) -> Result<(Stage<S>, Flows)> {
     let n_lines = match family {
         Family::V4 => n_flows,
         Family::V6 => 2 * n_flows,
     };
-    let mut stage = Stage::alone(stock, site(1, Scheduler::Rr, N_DESTINATIONS), n_lines)?;
+    let mut stage = Stage::alone(
+        stock,
+        method.site(1, Scheduler::Rr, N_DESTINATIONS),
+        n_lines,
+    )?;
     let flows = stage.open(mix.clients(family, 0..n_flows)?)?;
     Ok((stage, flows))
 }

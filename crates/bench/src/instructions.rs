@@ -7,10 +7,10 @@
 use anyhow::Result;
 use weir_director::{Direction, HashOptions, Scheduler};
 
-use crate::established::{self, Mix, N_DESTINATIONS, direction_name, protocol_name};
+use crate::established::{self, Mix, N_DESTINATIONS, Traffic, direction_name, protocol_name};
 use crate::frames::{Family, Segment, Tape};
 use crate::source::{Heap, Source};
-use crate::stage::{Stage, arrives_by, site};
+use crate::stage::{Method, Stage, arrives_by};
 use crate::window::source_turn;
 
 /// Bursts in a window.
@@ -28,21 +28,19 @@ fn measured_window(turn: &mut dyn FnMut()) {
 
 /// Runs all windows; for each prints its name, `source` for the source before it, and its packets.
 pub(crate) fn run() -> Result<()> {
-    for (family, mix) in [
-        (Family::V4, Mix::Udp),
-        (Family::V4, Mix::Tcp),
-        (Family::V4, Mix::Both),
-        (Family::V6, Mix::Udp),
-        (Family::V6, Mix::Tcp),
-    ] {
-        let (mut stage, flows) = established::open(Heap::new(), family, mix, N_FLOWS)?;
-        for (name, segment, direction) in mix.variants() {
-            let protocol = protocol_name(name, family);
-            let case = format!("fullnat/{protocol}/{}", direction_name(*direction));
-            let tape = flows.tape(*segment, *direction)?;
-            stage.play(&tape, *direction, tape.len())?;
-            stage.play_on();
-            window(&case, &mut stage, &tape, *direction);
+    for method in Method::ALL {
+        for (family, mix) in [
+            (Family::V4, Mix::Udp),
+            (Family::V4, Mix::Tcp),
+            (Family::V4, Mix::Both),
+            (Family::V6, Mix::Udp),
+            (Family::V6, Mix::Tcp),
+        ] {
+            run_with(Traffic {
+                method,
+                family,
+                mix,
+            })?;
         }
     }
     let plain = HashOptions::default();
@@ -52,13 +50,32 @@ pub(crate) fn run() -> Result<()> {
         (Scheduler::Wlc, 100),
         (Scheduler::Mh(plain), 100),
     ] {
-        let mut stage = Stage::alone(Heap::new(), site(1, scheduler, n_destinations), 16_384)?;
+        let mut stage = Stage::alone(
+            Heap::new(),
+            Method::FullNat.site(1, scheduler, n_destinations),
+            16_384,
+        )?;
         let clients = Mix::Tcp.clients(Family::V4, 0..PACKETS as u32 + 32)?;
         let tape = Tape::new(Segment::Syn, Direction::Inbound, &clients)?;
         stage.play(&tape, Direction::Inbound, 32)?;
         stage.play_on();
         let case = format!("new/{scheduler}-{n_destinations}");
         window(&case, &mut stage, &tape, Direction::Inbound);
+    }
+    Ok(())
+}
+
+/// All that is counted with one table of connections.
+fn run_with(traffic: Traffic) -> Result<()> {
+    let (mut stage, flows) = established::open(Heap::new(), traffic, N_FLOWS)?;
+    for (name, segment, direction) in traffic.mix.variants() {
+        let protocol = protocol_name(name, traffic.family);
+        let (method, way) = (traffic.method.name(), direction_name(*direction));
+        let tape = flows.tape(*segment, *direction)?;
+        stage.play(&tape, *direction, tape.len())?;
+        stage.play_on();
+        let case = format!("{method}/{protocol}/{way}");
+        window(&case, &mut stage, &tape, *direction);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::established::Mix;
 use crate::frames::{Family, Segment, Tape};
 use crate::row::{Row, rounded};
 use crate::source::{Mbufs, Source};
-use crate::stage::{Stage, arrives_by, site};
+use crate::stage::{Method, Stage, arrives_by};
 use crate::window::{self, Figures, PACKETS, Round};
 
 /// IPVS's timeout in SYN_RECV, in nanoseconds.
@@ -40,7 +40,7 @@ pub(crate) fn memory(bench: &mut Bench) -> Result<()> {
     ] {
         let row = Row {
             case: format!("memory/{protocol}/1M"),
-            method: "fullnat",
+            method: Method::FullNat.name(),
             protocol: crate::established::protocol_name("any", family),
             direction: "both",
             flows: CONNECTIONS as usize,
@@ -123,7 +123,7 @@ fn syns(
     connections: usize,
     n_syns: usize,
 ) -> Result<(Stage<Mbufs>, Arc<Tape>)> {
-    let site = site(1, scheduler, n_destinations);
+    let site = Method::FullNat.site(1, scheduler, n_destinations);
     let stage = Stage::alone(bench.stock.clone(), site, u32::try_from(connections)?)?;
     let clients = Mix::Tcp.clients(Family::V4, 0..u32::try_from(n_syns)?)?;
     let tape = Tape::new(Segment::Syn, Direction::Inbound, &clients).context("SYNs")?;
@@ -145,7 +145,7 @@ fn report(bench: &mut Bench, case: &str, connections: usize, rounds: &[Round]) -
     let figures = Figures::of(rounds, &bench.clock);
     let row = Row {
         case: case.to_owned(),
-        method: "fullnat",
+        method: Method::FullNat.name(),
         protocol: "tcp".to_owned(),
         direction: "inbound",
         flows: connections,

@@ -16,7 +16,7 @@ use crate::established::N_DESTINATIONS;
 use crate::frames::{Family, Segment};
 use crate::row::{Row, rounded};
 use crate::source::{Mbufs, Source};
-use crate::stage::{Shared, Stage, arrives_by, site};
+use crate::stage::{Method, Shared, Stage, arrives_by};
 use crate::window::{self, Clock, Figures, Round};
 
 /// Of each worker.
@@ -26,7 +26,7 @@ const N_FLOWS: usize = 100_000;
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let [alone, together] = ["one-of-two-workers", "two-workers"].map(|case| Row {
         case: format!("fullnat/tcp/inbound/100k-{case}"),
-        method: "fullnat",
+        method: Method::FullNat.name(),
         protocol: "tcp".to_owned(),
         direction: "inbound",
         flows: N_FLOWS,
@@ -82,7 +82,7 @@ struct Outcome {
 }
 
 fn on_two_cores(bench: &Bench, cores: [CoreId; 2]) -> Result<[Outcome; 2]> {
-    let mut site = site(2, Scheduler::Rr, N_DESTINATIONS);
+    let mut site = Method::FullNat.site(2, Scheduler::Rr, N_DESTINATIONS);
     let shared = Shared::new(site.snapshot(), 2);
     let meeting = Meeting::default();
     std::thread::scope(|scope| {

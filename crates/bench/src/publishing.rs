@@ -15,7 +15,7 @@ use crate::bench::Bench;
 use crate::established::{Mix, N_DESTINATIONS, measure};
 use crate::frames::{Family, Segment};
 use crate::row::Row;
-use crate::stage::{Shared, Stage, site};
+use crate::stage::{Method, Shared, Stage};
 
 const EVERY: Duration = Duration::from_millis(10);
 const N_FLOWS: u32 = 100_000;
@@ -24,7 +24,7 @@ const N_FLOWS: u32 = 100_000;
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let row = Row {
         case: "fullnat/tcp/inbound/100k-publishing".to_owned(),
-        method: "fullnat",
+        method: Method::FullNat.name(),
         protocol: "tcp".to_owned(),
         direction: "inbound",
         flows: N_FLOWS as usize,
@@ -33,7 +33,9 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     if !bench.is_wanted(&row.case) {
         return Ok(());
     }
-    let first = site(1, Scheduler::Rr, N_DESTINATIONS).snapshot();
+    let first = Method::FullNat
+        .site(1, Scheduler::Rr, N_DESTINATIONS)
+        .snapshot();
     let shared = Shared::new(Arc::clone(&first), 1);
     let mut stage = Stage::new(bench.stock.clone(), &shared, WorkerId(0), N_FLOWS)?;
     let flows = stage.open(Mix::Tcp.clients(Family::V4, 0..N_FLOWS)?)?;

@@ -184,3 +184,41 @@ impl Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs rely on these names; others may follow.
+    #[test]
+    fn every_row_has_these_fields_and_others_only_where_they_mean_something() {
+        let row = serde_json::to_value(Row::default()).unwrap();
+        let mut names: Vec<_> = row
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        let mut expected = [
+            "case",
+            "method",
+            "protocol",
+            "direction",
+            "flows",
+            "workers",
+            "source_cycles_p10",
+            "cycles_p10",
+            "cycles_median",
+            "net_cycles_p10",
+            "net_cycles_median",
+            "ratio_5tswap",
+            "mpps",
+            "new_connections_per_s",
+            "bytes_per_connection",
+            "rounds_kept",
+        ];
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+}

@@ -29,7 +29,7 @@ use crate::frames::{Family, Segment};
 use crate::interrupts::Interrupts;
 use crate::row::{Row, rounded};
 use crate::source::Mbufs;
-use crate::stage::{Shared, Stage, site};
+use crate::stage::{Method, Shared, Stage};
 use crate::window::quantile;
 
 const N_SERVICES: usize = 10_000;
@@ -50,7 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let row = Row {
         case: "snapshot/10k-services".to_owned(),
-        method: "fullnat",
+        method: Method::FullNat.name(),
         protocol: "tcp".to_owned(),
         direction: "inbound",
         flows: N_FLOWS as usize,
@@ -60,7 +60,9 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     if !bench.is_wanted(&row.case) {
         return Ok(());
     }
-    let first = site(1, Scheduler::Rr, N_DESTINATIONS).snapshot();
+    let first = Method::FullNat
+        .site(1, Scheduler::Rr, N_DESTINATIONS)
+        .snapshot();
     let shared = Shared::new(Arc::clone(&first), 1);
     let mut stage = Stage::new(bench.stock.clone(), &shared, WorkerId(0), N_FLOWS)?;
     let flows = stage.open(Mix::Tcp.clients(Family::V4, 0..N_FLOWS)?)?;

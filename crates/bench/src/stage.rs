@@ -34,8 +34,34 @@ const BEGIN_NS: u64 = 1_000_000_000;
 /// LIPs of every service.
 const N_LIPS: usize = 64;
 
-/// The network of all measurements: one service for each protocol and family, 64 LIPs.
-pub(crate) fn site(n_workers: u8, scheduler: Scheduler, n_destinations: usize) -> Site {
+/// How packets are forwarded. A method that is added here is measured in every case of established connections, and
+/// counted in instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    FullNat,
+}
+
+impl Method {
+    /// All there are.
+    pub(crate) const ALL: [Self; 1] = [Self::FullNat];
+
+    /// As cases and rows call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FullNat => "fullnat",
+        }
+    }
+
+    /// The network in which it is measured: one service for each protocol and family.
+    pub(crate) fn site(self, n_workers: u8, scheduler: Scheduler, n_destinations: usize) -> Site {
+        match self {
+            Self::FullNat => fullnat_site(n_workers, scheduler, n_destinations),
+        }
+    }
+}
+
+/// 64 LIPs for all services.
+fn fullnat_site(n_workers: u8, scheduler: Scheduler, n_destinations: usize) -> Site {
     let lips: Vec<String> = (0..N_LIPS)
         .flat_map(|n| [format!("10.0.0.{}", 150 + n), format!("fd00::1:{n:x}")])
         .collect();

@@ -38,6 +38,15 @@ fn every_file_in_configs_loads_and_survives_a_save() {
     );
 }
 
+/// What is measured with Pktgen is measured on a valid configuration.
+#[test]
+fn the_configuration_for_pktgen_loads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../perf/pktgen/weir.ron");
+    let text = fs::read_to_string(&path).expect("a readable file");
+    Config::parse(&text, &path.to_string_lossy(), &CPUS)
+        .unwrap_or_else(|errors| panic!("{errors}"));
+}
+
 /// The whole language, features to come included.
 const EXAMPLE: &str = r#"#![enable(implicit_some)]
 (

@@ -13,6 +13,7 @@ use cargo_metadata::MetadataCommand;
 use serde_json::{Value, json};
 
 use crate::build::{cargo, workspace_root};
+use crate::plot;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -66,7 +67,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     if arguments.record {
         let rows = std::fs::read_to_string(&lines).context("the benchmark's rows")?;
-        println!("Recorded in {}", record(&rows)?.display());
+        let (record, plot) = record(&rows)?;
+        println!(
+            "Recorded in {}, plotted in {}",
+            record.display(),
+            plot.display()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,9 +96,9 @@ fn build() -> Result<(PathBuf, PathBuf)> {
     Ok((binary.into(), folder.into()))
 }
 
-/// Writes rows down with all that says what they were measured on.
-fn record(rows: &str) -> Result<PathBuf> {
-    let rows: Vec<Value> = rows
+/// Writes rows down with all that says what they were measured on, and a plot of them beside. Returns both.
+fn record(lines: &str) -> Result<(PathBuf, PathBuf)> {
+    let rows: Vec<Value> = lines
         .lines()
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()
@@ -105,17 +111,19 @@ fn record(rows: &str) -> Result<PathBuf> {
         "commit": commit,
         "changed_since_commit": !changes.is_empty(),
         "compiler": words_of("rustc", &["--version"])?,
-        "machine": machine()?,
+        "machine": machine(&rows)?,
         "rows": rows,
     });
     let folder = workspace_root()?.join("perf/record");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{date}-{commit}.json"));
     std::fs::write(&path, serde_json::to_string_pretty(&kept)? + "\n")?;
-    Ok(path)
+    let plot_path = path.with_extension("svg");
+    plot::draw(&kept, &plot_path)?;
+    Ok((path, plot_path))
 }
 
-fn machine() -> Result<Value> {
+fn machine(rows: &[Value]) -> Result<Value> {
     let processors = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = processors
         .lines()
@@ -123,9 +131,21 @@ fn machine() -> Result<Value> {
         .map_or("unknown", |(_, name)| name.trim());
     Ok(json!({
         "processor": model,
+        "tsc_ghz": tsc_ghz(rows),
         "cores": std::thread::available_parallelism()?.get(),
         "kernel": words_of("uname", &["--kernel-release"])?,
     }))
+}
+
+/// The rate of the time-stamp counter, by which rows tell cycles: those a packet took times packets a second.
+fn tsc_ghz(rows: &[Value]) -> Option<f64> {
+    let of_one_worker = rows.iter().filter(|row| row["workers"] == 1);
+    let rates = of_one_worker
+        .filter_map(|row| Some(row["mpps"].as_f64()? * row["cycles_p10"].as_f64()? / 1e3));
+    // The larger the factors, the less their rounding matters; all agree to a hundredth.
+    rates
+        .max_by(f64::total_cmp)
+        .map(|ghz| (ghz * 100.0).round() / 100.0)
 }
 
 /// What a program says on standard output.
@@ -316,6 +336,17 @@ mod tests {
         assert!(differences(&counts(50.0), &counts(100.0)).is_empty());
         assert_eq!(differences(&counts(103.1), &counts(100.0)).len(), 1);
         assert_eq!(differences(&counts(1.0), &BTreeMap::new()).len(), 1);
+    }
+
+    #[test]
+    fn the_rate_of_the_counter_follows_from_a_row() {
+        let rows = [
+            json!({"workers": 1, "mpps": null, "cycles_p10": null}),
+            json!({"workers": 2, "mpps": 33.0, "cycles_p10": 164.0}),
+            json!({"workers": 1, "mpps": 17.42, "cycles_p10": 155.0}),
+        ];
+        assert_eq!(tsc_ghz(&rows), Some(2.7));
+        assert_eq!(tsc_ghz(&rows[..1]), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod by_hand;
 mod demo;
 mod guest_kernel;
 mod packages;
+mod plot;
 mod story;
 mod suite;
 mod tidy;
