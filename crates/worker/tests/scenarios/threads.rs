@@ -116,7 +116,7 @@ fn a_worker_that_is_stuck_stops_nobody() {
         let _ends = StopAtEnd(&stop);
         let stuck = nics[1].lock().unwrap();
         for worker in &mut workers {
-            scope.spawn(|| worker.run(Idle::Backoff, &stop));
+            scope.spawn(|| worker.run(Idle::Backoff, &stop, || 0));
         }
         let counters = |team: &Team, worker: usize| team.published[worker].counters();
         // (1) The other goes on, and the ring to the stuck one runs over.
