@@ -140,12 +140,12 @@ fn machine(rows: &[Value]) -> Result<Value> {
 /// The rate of the time-stamp counter, by which rows tell cycles: those a packet took times packets a second.
 fn tsc_ghz(rows: &[Value]) -> Option<f64> {
     let of_one_worker = rows.iter().filter(|row| row["workers"] == 1);
-    let rates = of_one_worker
-        .filter_map(|row| Some(row["mpps"].as_f64()? * row["cycles_p10"].as_f64()? / 1e3));
-    // The larger the factors, the less their rounding matters; all agree to a hundredth.
-    rates
-        .max_by(f64::total_cmp)
-        .map(|ghz| (ghz * 100.0).round() / 100.0)
+    let factors =
+        of_one_worker.filter_map(|row| Some((row["mpps"].as_f64()?, row["cycles_p10"].as_f64()?)));
+    // The larger the first, the less its rounding matters.
+    factors
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(mpps, cycles)| (mpps * cycles / 10.0).round() / 100.0)
 }
 
 /// What a program says on standard output.
@@ -343,6 +343,7 @@ mod tests {
         let rows = [
             json!({"workers": 1, "mpps": null, "cycles_p10": null}),
             json!({"workers": 2, "mpps": 33.0, "cycles_p10": 164.0}),
+            json!({"workers": 1, "mpps": 0.59, "cycles_p10": 4_600.0}),
             json!({"workers": 1, "mpps": 17.42, "cycles_p10": 155.0}),
         ];
         assert_eq!(tsc_ghz(&rows), Some(2.7));
