@@ -156,6 +156,7 @@ impl Appliance {
             steering: Arc::new(steering),
             services: compiled.services,
             routes: compiled.routes,
+            tunnels: compiled.tunnels,
             addresses: compiled.addresses,
             counted: compiled.counted,
             settings: compiled.settings,

@@ -161,6 +161,7 @@ impl Running {
         let generation = control.publish_changed(|snapshot| {
             snapshot.services = compiled.services;
             snapshot.routes = compiled.routes;
+            snapshot.tunnels = compiled.tunnels;
             snapshot.addresses = compiled.addresses;
             snapshot.counted = compiled.counted;
             snapshot.settings = compiled.settings;

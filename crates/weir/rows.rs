@@ -64,6 +64,9 @@ fn count(
 
 fn method_name(method: &weir_config::Method) -> &'static str {
     match method {
+        weir_config::Method::Nat => "Nat",
+        weir_config::Method::Dr => "Dr",
+        weir_config::Method::Tun(_) => "Tun",
         weir_config::Method::FullNat(_) => "FullNat",
     }
 }

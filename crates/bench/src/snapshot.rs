@@ -202,6 +202,7 @@ impl Control {
     fn snapshot(&mut self, compiled: Compiled) -> Arc<Snapshot> {
         self.generation.0 += 1;
         Arc::new(Snapshot {
+            tunnels: compiled.tunnels,
             generation: self.generation,
             services: compiled.services,
             routes: compiled.routes,

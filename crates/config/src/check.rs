@@ -9,6 +9,7 @@
 //! one owner. A section that lost something is marked as not whole, and checks that would blame others for it stand
 //! back.
 
+mod method;
 mod network;
 mod ownership;
 mod pools;

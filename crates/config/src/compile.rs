@@ -11,11 +11,14 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use weir_director::{
-    AddressUse, DestinationId, L4PortRange, Load, LocalAddresses, LocalPool, NextHopId, PortId,
-    RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings, State, Timeouts,
+    AddressUse, DestinationId, Encapsulation, L4PortRange, Load, LocalAddresses, LocalPool,
+    NextHopId, PortId, RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings,
+    State, Timeouts, Tunnel, TunnelId,
 };
 
 use crate::config::{self, Config};
+use crate::dip;
+use crate::tunnels::Tunnels;
 
 /// The parts of a snapshot that come from the configuration.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct Compiled {
     pub services: Arc<Services>,
     /// The way to clients and real servers.
     pub routes: Arc<Routes>,
+    /// Where TUN leads.
+    pub tunnels: Arc<[Tunnel]>,
     /// The addresses that are ours.
     pub addresses: Arc<LocalAddresses>,
     /// The destinations whose totals are published.
@@ -54,6 +59,11 @@ pub enum TooMuch {
         DestinationId::LIMIT
     )]
     Destinations,
+    /// Too many tunnels, those no longer configured included.
+    #[error(
+        "there were more tunnels than 65536 since the start; restart weir to be rid of those it no longer needs"
+    )]
+    Tunnels,
     /// Too many next hops.
     #[error("there are more next hops than 65536; put real servers behind a router")]
     NextHops,
@@ -87,6 +97,7 @@ pub struct Numbers {
     destinations: HashMap<ServiceKey, Arc<DestinationNumbers>>,
     service_ids: Ids,
     destination_ids: Ids,
+    tunnels: Tunnels,
     /// VIPs and LIPs of earlier configurations, over which connections may still run.
     former: HashMap<IpAddr, AddressUse>,
 }
@@ -144,11 +155,12 @@ impl Numbers {
         };
         let mut services = Vec::with_capacity(config.services.len());
         for service in &config.services {
-            services.push(Arc::new(self.service(service, &pools, &mut way)?));
+            services.push(Arc::new(self.service(service, config, &pools, &mut way)?));
         }
         Ok(Compiled {
             services: Arc::new(Services::new(services)),
             routes: Arc::new(routes),
+            tunnels: self.tunnels.rows(),
             addresses: Arc::new(self.addresses(config)),
             counted: self.counted(),
             settings: settings(config),
@@ -233,13 +245,13 @@ impl Numbers {
     fn service(
         &mut self,
         service: &config::Service,
+        config: &Config,
         pools: &HashMap<&str, Arc<LocalPool>>,
         way: &mut Way<'_, impl NextHopNumbers>,
     ) -> Result<weir_director::Service, TooMuch> {
         let key = key(service);
         let mut known = self.known(key, service)?;
-        let method = method(&service.method, pools);
-        let ids = &mut self.destination_ids;
+        let (ids, tunnels) = (&mut self.destination_ids, &mut self.tunnels);
         let mut destinations = Vec::with_capacity(service.destinations.len());
         if !service.destinations.is_empty() {
             let numbers = self.destinations.entry(key).or_default();
@@ -254,7 +266,13 @@ impl Numbers {
                         .get(&destination.address)
                         .copied()
                         .unwrap_or(weight),
-                    method: method.clone(),
+                    method: method(service.method_of(destination), pools, |encapsulation| {
+                        let real = destination.address.ip();
+                        // `check` has seen to it that there is one.
+                        let local =
+                            dip::towards(real, &config.ports, &config.routes).unwrap_or(real);
+                        tunnels.number(local, real, encapsulation)
+                    })?,
                     next_hop: way.next_hop(destination.address.ip())?,
                 });
             }
@@ -377,7 +395,9 @@ fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {
 
 /// The weights of a service's destinations; for one that drains the last it had, as long as it stays in the service.
 fn last_weights(service: &config::Service, before: &LastWeights) -> LastWeights {
-    let last = |config::Destination { address, weight }: &config::Destination| {
+    let last = |config::Destination {
+                    address, weight, ..
+                }: &config::Destination| {
         let last = match weight {
             0 => before.get(address).copied().unwrap_or(0),
             _ => u32::from(*weight),
@@ -387,8 +407,16 @@ fn last_weights(service: &config::Service, before: &LastWeights) -> LastWeights 
     service.destinations.iter().map(last).collect()
 }
 
-fn method(method: &config::Method, pools: &HashMap<&str, Arc<LocalPool>>) -> weir_director::Method {
-    match method {
+/// `tunnel` gives the number of a tunnel to the real server.
+fn method(
+    method: &config::Method,
+    pools: &HashMap<&str, Arc<LocalPool>>,
+    tunnel: impl FnOnce(Encapsulation) -> Result<TunnelId, TooMuch>,
+) -> Result<weir_director::Method, TooMuch> {
+    Ok(match method {
+        config::Method::Nat => weir_director::Method::Nat,
+        config::Method::Dr => weir_director::Method::Dr,
+        config::Method::Tun(encapsulation) => weir_director::Method::Tun(tunnel(*encapsulation)?),
         config::Method::FullNat(options) => weir_director::Method::FullNat {
             // `check` has seen to it that the pool exists; without it the service would be refused all ports.
             pool: pools
@@ -399,7 +427,7 @@ fn method(method: &config::Method, pools: &HashMap<&str, Arc<LocalPool>>) -> wei
                 config::ClientAddress::Toa => weir_director::ClientAddress::Toa,
             },
         },
-    }
+    })
 }
 
 fn pools(config: &Config) -> HashMap<&str, Arc<LocalPool>> {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+pub use weir_director::Encapsulation;
 
 use crate::address::AddressRange;
 use crate::check;
@@ -162,7 +163,8 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// How packets get to the destination.
     pub method: Method,
-    /// The real servers, in the order written; no endpoint twice, of the VIP's family.
+    /// The real servers, in the order written; no endpoint twice. Of the VIP's
+    /// family, but under TUN; under DR and TUN of the VIP's L4 port.
     pub destinations: Vec<Destination>,
 }
 
@@ -220,6 +222,12 @@ pub struct HashOptions {
 /// Forwarding method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
+    /// The destination is rewritten; replies come back through the director.
+    Nat,
+    /// MAC addresses are rewritten; the real server answers by itself.
+    Dr,
+    /// The packet is put into another; the real server answers by itself.
+    Tun(Encapsulation),
     /// Source and destination are rewritten.
     FullNat(FullNat),
 }
@@ -241,12 +249,14 @@ pub enum ClientAddress {
 }
 
 /// A real server in its role inside a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// RIP and rport, which is not zero.
     pub address: SocketAddr,
     /// Its share, 0 to 65535; 0 drains it.
     pub weight: u16,
+    /// How packets get there, where it differs from its service.
+    pub method: Option<Method>,
 }
 
 /// How long a silent connection is kept; each more than zero, at most 31 days.
@@ -258,6 +268,13 @@ pub struct Timeouts {
     pub tcp_fin: Duration,
     /// UDP.
     pub udp: Duration,
+}
+
+impl Service {
+    /// How packets get to a destination of this service.
+    pub fn method_of<'a>(&'a self, destination: &'a Destination) -> &'a Method {
+        destination.method.as_ref().unwrap_or(&self.method)
+    }
 }
 
 impl Memory {

@@ -287,13 +287,25 @@ impl Changes {
                 format!("destination {} of {service}", gone.address),
             );
         }
-        for Destination { address, weight } in new {
+        for Destination {
+            address,
+            weight,
+            method,
+        } in new
+        {
             match old.iter().find(|other| other.address == *address) {
-                Some(before) => self.value(
-                    &format!("weight of {address} of {service}"),
-                    &before.weight,
-                    weight,
-                ),
+                Some(before) => {
+                    self.value(
+                        &format!("weight of {address} of {service}"),
+                        &before.weight,
+                        weight,
+                    );
+                    let [was, is] = [&before.method, method].map(|method| match method {
+                        Some(method) => save::write_method(method),
+                        None => "the service's".to_owned(),
+                    });
+                    self.value(&format!("method of {address} of {service}"), &was, &is);
+                }
                 None => self.live(
                     Sign::Added,
                     format!("destination {address} of {service} (weight {weight})"),

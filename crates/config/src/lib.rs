@@ -44,6 +44,7 @@ mod check;
 pub mod compile;
 mod config;
 mod diff;
+mod dip;
 mod duration;
 mod error;
 mod locate;
@@ -51,11 +52,13 @@ mod save;
 pub mod sizing;
 mod spec;
 mod syntax;
+mod tunnels;
 
 pub use address::AddressRange;
 pub use config::{
-    ClientAddress, Config, Destination, Device, FullNat, HashOptions, Idle, LocalPool, LocalPorts,
-    Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+    ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
+    LocalPool, LocalPorts, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service,
+    Timeouts,
 };
 pub use diff::{Change, Sign, diff, refusal};
 pub use error::{Errors, Problem};

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::config::{
-    ClientAddress, Config, Destination, Device, FullNat, HashOptions, Idle, LocalPool, Memory,
-    Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+    ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
+    LocalPool, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
 };
 use crate::duration;
 
@@ -176,10 +176,18 @@ fn write_service(service: &Service) -> String {
             destinations: [
 "
     );
-    for Destination { address, weight } in destinations {
+    for Destination {
+        address,
+        weight,
+        method,
+    } in destinations
+    {
+        let method = method.as_ref().map_or_else(String::new, |method| {
+            format!(", method: {}", write_method(method))
+        });
         let _ = writeln!(
             text,
-            "                (address: \"{address}\", weight: {weight}),"
+            "                (address: \"{address}\", weight: {weight}{method}),"
         );
     }
     text.push_str("            ],\n        )");
@@ -212,6 +220,14 @@ fn write_scheduler(scheduler: Scheduler) -> String {
 /// As the configuration has it: `FullNat(local_pool: "default", client_address: Toa)`.
 pub(crate) fn write_method(method: &Method) -> String {
     match method {
+        Method::Nat => "Nat".to_owned(),
+        Method::Dr => "Dr".to_owned(),
+        Method::Tun(encapsulation) => {
+            format!(
+                "Tun(encapsulation: {})",
+                write_encapsulation(*encapsulation)
+            )
+        }
         Method::FullNat(FullNat {
             local_pool,
             client_address,
@@ -224,6 +240,17 @@ pub(crate) fn write_method(method: &Method) -> String {
                 quoted(local_pool)
             )
         }
+    }
+}
+
+fn write_encapsulation(encapsulation: Encapsulation) -> String {
+    match encapsulation {
+        Encapsulation::Ipip => "Ipip".to_owned(),
+        Encapsulation::Gre { checksum } => format!("Gre(checksum: {checksum})"),
+        Encapsulation::Gue {
+            destination_port,
+            checksum,
+        } => format!("Gue(destination_port: {destination_port}, checksum: {checksum})"),
     }
 }
 

@@ -125,13 +125,36 @@ pub(crate) struct FullNatSpec {
     pub(crate) client_address: Option<Variant>,
 }
 
+/// The options of `Tun`.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename = "Tun", deny_unknown_fields)]
+pub(crate) struct TunSpec {
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) encapsulation: Option<Variant>,
+}
+
+/// The options of `Gre`.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename = "Gre", deny_unknown_fields)]
+pub(crate) struct GreSpec {
+    pub(crate) checksum: Option<bool>,
+}
+
+/// The options of `Gue`.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename = "Gue", deny_unknown_fields)]
+pub(crate) struct GueSpec {
+    pub(crate) destination_port: Option<i64>,
+    pub(crate) checksum: Option<bool>,
+}
+
 #[derive(serde::Deserialize)]
 #[serde(rename = "destination", deny_unknown_fields)]
 pub(crate) struct DestinationSpec {
     pub(crate) address: Option<String>,
     pub(crate) weight: Option<i64>,
     #[serde(default, deserialize_with = "given")]
-    pub(crate) method: Option<NotBuilt>,
+    pub(crate) method: Option<Variant>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) upper_threshold: Option<NotBuilt>,
     #[serde(default, deserialize_with = "given")]
@@ -154,10 +177,7 @@ pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 4] = [
     ("configuration", &["ipvs", "removed_destination"]),
     ("runtime", &["metrics"]),
     ("service", &["persistence", "health", "one_packet"]),
-    (
-        "destination",
-        &["method", "upper_threshold", "lower_threshold"],
-    ),
+    ("destination", &["upper_threshold", "lower_threshold"]),
 ];
 
 impl<'de> Deserialize<'de> for NotBuilt {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use weir_config::{
-    AddressRange, ClientAddress, Config, Destination, Device, FullNat, HashOptions, Idle,
-    LocalPool, LocalPorts, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service,
-    Timeouts, diff, to_ron,
+    AddressRange, ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions,
+    Idle, LocalPool, LocalPorts, Memory, Method, Port, Protocol, Route, Runtime, Scheduler,
+    Service, Timeouts, diff, to_ron,
 };
 
 const CPUS: [usize; 6] = [0, 1, 2, 3, 8, 9];
@@ -124,8 +124,26 @@ fn scheduler() -> impl Strategy<Value = Scheduler> {
     ]
 }
 
+/// A destination's own, if it has one.
+fn method() -> impl Strategy<Value = Option<Method>> {
+    let encapsulation = prop_oneof![
+        Just(Encapsulation::Ipip),
+        any::<bool>().prop_map(|checksum| Encapsulation::Gre { checksum }),
+        (1..=u16::MAX, any::<bool>()).prop_map(|(destination_port, checksum)| Encapsulation::Gue {
+            destination_port,
+            checksum,
+        }),
+    ];
+    prop_oneof![
+        Just(None),
+        Just(Some(Method::Nat)),
+        Just(Some(Method::Dr)),
+        encapsulation.prop_map(|encapsulation| Some(Method::Tun(encapsulation))),
+    ]
+}
+
 fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
-    let destination = (0..n_ports, 2..90_u8, 1..=u16::MAX, any::<u16>());
+    let destination = (0..n_ports, 2..90_u8, 1..=u16::MAX, any::<u16>(), method());
     (
         any::<bool>(),
         1..=4_u8,
@@ -145,10 +163,19 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                     }
                 };
                 let mut resolved: Vec<Destination> = Vec::new();
-                for (port, host, rport, weight) in destinations {
+                for (port, host, rport, weight, method) in destinations {
+                    // Packets of DR and TUN arrive as clients sent them.
+                    let rport = match method {
+                        Some(Method::Dr | Method::Tun(_)) => vport,
+                        Some(Method::Nat | Method::FullNat(_)) | None => rport,
+                    };
                     let address = SocketAddr::new(address(port, host), rport);
                     if resolved.iter().all(|other| other.address != address) {
-                        resolved.push(Destination { address, weight });
+                        resolved.push(Destination {
+                            address,
+                            weight,
+                            method,
+                        });
                     }
                 }
                 Service {

@@ -91,8 +91,7 @@ fn the_manual_s_example_lacks_only_what_is_to_come() {
         errors.to_string(),
         "example.ron:9:9: `metrics` is not built yet; remove it\n\
          example.ron:25:13: `persistence` is not built yet; remove it\n\
-         example.ron:26:13: `health` is not built yet; remove it\n\
-         example.ron:29:55: `method` is not built yet; remove it"
+         example.ron:26:13: `health` is not built yet; remove it"
     );
     let built = EXAMPLE
         .replace("metrics: \"127.0.0.1:9101\",", "")
@@ -100,8 +99,7 @@ fn the_manual_s_example_lacks_only_what_is_to_come() {
         .replace(
             "health: Tcp(interval: \"2s\", timeout: \"1s\", fall: 3, rise: 2),",
             "",
-        )
-        .replace(", method: Dr", "");
+        );
     let config =
         Config::parse(&built, "example.ron", &CPUS).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.runtime.workers, [1, 2]);

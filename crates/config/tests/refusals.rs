@@ -133,7 +133,7 @@ fn syntax_and_types() {
         (
             "weight: 100",
             "wieght: 100",
-            "w.ron:18:43: `wieght` is no key here; the keys of `destination` are address, weight",
+            "w.ron:18:43: `wieght` is no key here; the keys of `destination` are address, weight, method",
         ),
         (
             "timeouts: (udp",
@@ -257,21 +257,6 @@ fn not_built_yet() {
             "w.ron:15:24: `Random` is not built yet; write Rr, Wrr, Lc, Wlc, Sed, Nq, Sh, Dh, Mh, Fo, Ovf, Lblc, Lblcr or Twos",
         ),
         (
-            "FullNat(local_pool: \"default\", client_address: Toa)",
-            "Nat",
-            "w.ron:16:21: `Nat` is not built yet; write FullNat",
-        ),
-        (
-            "FullNat(local_pool: \"default\", client_address: Toa)",
-            "Dr",
-            "w.ron:16:21: `Dr` is not built yet; write FullNat",
-        ),
-        (
-            "FullNat(local_pool: \"default\", client_address: Toa)",
-            "Tun(encapsulation: Gre(checksum: false))",
-            "w.ron:16:21: `Tun` is not built yet; write FullNat",
-        ),
-        (
             "client_address: Toa",
             "client_address: ProxyV2",
             "w.ron:16:68: `ProxyV2` is not built yet; write Toa",
@@ -295,11 +280,6 @@ fn not_built_yet() {
             "scheduler: Wlc",
             "one_packet: true",
             "w.ron:15:13: `one_packet` is not built yet; remove it",
-        ),
-        (
-            "weight: 100",
-            "method: Dr",
-            "w.ron:18:43: `method` is not built yet; remove it",
         ),
         (
             "weight: 100",
@@ -728,7 +708,7 @@ fn all_errors_of_meaning_come_together_in_order() {
         .replace("10.0.0.12:80", "172.16.0.1:80")
         .replace("0.0.0.0/0", "10.9.0.0/16")
         .replace("scheduler: Wlc", "scheduler: Conhash(port: true)")
-        .replace("weight: 100", "weight: 100, method: Dr")
+        .replace("weight: 100", "weight: 100, upper_threshold: 3")
         .replace("192.0.2.100:80", "192.0.2.10:80")
         .replace("mtu: 1500", "mtu: 1");
     let said = refusal(&text);
@@ -871,4 +851,73 @@ fn mh_has_room_for_so_many_destinations() {
         ),
         "{said}"
     );
+}
+
+/// What a method asks of a real server.
+#[test]
+fn methods() {
+    const METHOD: &str = "FullNat(local_pool: \"default\", client_address: Toa)";
+    const SERVER: &str = "(address: \"10.0.0.12:80\", weight: 50)";
+    check(&[
+        (
+            METHOD,
+            "Snat",
+            "w.ron:16:21: `Snat` is none of the choices here; write Nat, Dr, Tun or FullNat",
+        ),
+        (
+            METHOD,
+            "Nat(local_pool: \"default\")",
+            "w.ron:16:21: `Nat` takes no options; write Nat alone",
+        ),
+        (
+            METHOD,
+            "Tun(encapsulation: Vxlan)",
+            "w.ron:16:40: `Vxlan` is none of the choices here; write Ipip, Gre or Gue",
+        ),
+        (
+            METHOD,
+            "Tun(encapsulation: Gre(sum: true))",
+            "w.ron:16:44: `sum` is no key here; the keys of `Gre` are checksum",
+        ),
+        (
+            METHOD,
+            "Tun(encapsulation: Gue(destination_port: 0))",
+            "w.ron:16:62: the UDP port is 0; write a number from 1 to 65535",
+        ),
+        (
+            SERVER,
+            "(address: \"10.0.0.12:8080\", method: Dr)",
+            "w.ron:19:27: the real server gets packets as clients sent them, to L4 port 80, and 10.0.0.12:8080 names another; write 10.0.0.12:80",
+        ),
+        (
+            SERVER,
+            "(address: \"198.51.100.9:80\", method: Dr)",
+            "w.ron:19:27: Dr changes nothing but MAC addresses, and the real server 198.51.100.9 is on no port's subnet; write one that is, or another method",
+        ),
+        (
+            SERVER,
+            "(address: \"[2001:db8::7]:80\", method: Nat)",
+            "w.ron:19:27: the real server [2001:db8::7]:80 speaks IPv6 and the VIP IPv4, and translation between them (NAT64) is not built yet; write an IPv4 address",
+        ),
+        (
+            SERVER,
+            "(address: \"[2001:db8::7]:80\", method: Tun())",
+            "accepted",
+        ),
+        (
+            SERVER,
+            "(address: \"198.51.100.9:80\", method: Tun(encapsulation: Gue()))",
+            "accepted",
+        ),
+        (
+            SERVER,
+            "(address: \"10.0.0.12:8080\", method: Nat)",
+            "accepted",
+        ),
+        (
+            SERVER,
+            "(address: \"10.0.0.12:80\", method: Dr)",
+            "accepted",
+        ),
+    ]);
 }

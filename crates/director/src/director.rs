@@ -16,7 +16,7 @@ use weir_wire::{Content, Headers, Packet, ParseError};
 
 use crate::connection::{Candidate, ConnectionView, Found, TableUsage};
 use crate::ledger::Ledger;
-use crate::open::{self, Newcomer};
+use crate::open::{self, Newcomer, Way};
 use crate::totals::{DestinationTotals, Load};
 use crate::{DestinationId, DropReason, PortId, Seed, Snapshot, Tick, Verdict, WorkerId, forward};
 
@@ -143,8 +143,10 @@ impl Director {
         }
         // (3) Decide and rewrite.
         for ((packet, lookup), verdict) in packets.iter_mut().zip(lookups.iter()).zip(verdicts) {
-            let found = match find(lookup, ledger) {
-                Some(found) if !open::begins_anew(&lookup.headers, found, ledger) => Ok(found),
+            let way = match find(lookup, ledger) {
+                Some(found) if !open::begins_anew(&lookup.headers, found, ledger) => {
+                    Ok(Way::Connection(found))
+                }
                 over => {
                     let newcomer = Newcomer {
                         headers: &lookup.headers,
@@ -155,8 +157,11 @@ impl Director {
                     open(packet.frame(), lookup, &newcomer, ledger, snapshot, now)
                 }
             };
-            *verdict = match found {
-                Ok(found) => forward::apply(packet, &lookup.headers, found, ledger, snapshot, now),
+            *verdict = match way {
+                Ok(Way::Connection(found)) => {
+                    forward::apply(packet, &lookup.headers, found, ledger, snapshot, now)
+                }
+                Ok(Way::Route(hop)) => forward::route(packet, &lookup.headers, hop, snapshot),
                 Err(verdict) => verdict,
             };
         }
@@ -232,7 +237,7 @@ fn open(
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
-) -> Result<Found, Verdict> {
+) -> Result<Way, Verdict> {
     lookup.parsed.map_err(|error| Verdict::Drop(error.into()))?;
     let is_for_a_group = matches!(lookup.headers.content, Content::Icmp | Content::Arp)
         && ethernet::destination(frame).is_some_and(Mac::is_group);

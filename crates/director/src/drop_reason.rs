@@ -93,14 +93,18 @@ drop_reasons! {
     NoDestination = "no_destination": "The service has no destination with a weight above 0; answered at a limited rate.",
     /// No local port is free.
     LocalPortsExhausted = "local_ports_exhausted": "No local address has an L4 port left for this destination; add local addresses.",
+    /// Another connection of the same client's L4 port goes to the same real server.
+    NatFlowTaken = "nat_flow_taken": "Under NAT, another connection of this client's L4 port goes to the same real server already, by way of another service, and replies could not be told apart.",
     /// The connection table is full.
     TableFull = "table_full": "The connection table is full and nothing in it may be evicted; raise `connections`.",
     /// No route leads back to the client.
-    NoRoute = "no_route": "No route leads to the client; add one to `routes`.",
+    NoRoute = "no_route": "No route leads to the client, or to where a real server's packet goes; add one to `routes`.",
     /// The TTL or hop limit is used up.
     TtlExceeded = "ttl_exceeded": "The TTL or hop limit is used up; answered at a limited rate.",
     /// Larger than the next hop takes.
     TooBig = "too_big": "The packet is larger than the next hop takes; answered with the right MTU at a limited rate.",
+    /// No free bytes before the frame.
+    NoHeadroom = "no_headroom": "The buffer has no free bytes before the frame for the header of a tunnel.",
     /// The next hop does not answer ARP or neighbour discovery.
     NeighbourUnreachable = "neighbour_unreachable": "The next hop does not answer ARP or neighbour discovery.",
     /// Too many packets wait for a next hop's MAC address.

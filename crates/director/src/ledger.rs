@@ -8,7 +8,7 @@ use weir_memory::{MapError, MappedSlice, Pages};
 use weir_wire::tcp;
 
 use crate::connection::{
-    Connection, EntryId, Found, NewConnection, Room, Table, TableFull, TcpEvent,
+    Connection, EntryId, Flags, Found, NewConnection, Room, Sight, Table, TableFull, TcpEvent,
 };
 use crate::scheduler::Records;
 use crate::totals::{DestinationTotals, Load};
@@ -26,6 +26,8 @@ pub(crate) struct Ledger {
     pub(crate) scheduler_records: Records,
     /// Where the search for local ports begins.
     pub(crate) local_port_origin: u32,
+    /// Of the last outer packet of a tunnel (RFC 6864).
+    pub(crate) tunnel_identification: u16,
     /// Connections ended to make room for others.
     pub(crate) n_evicted: u64,
     /// Segments that went without TOA because their options left no room for it.
@@ -40,6 +42,7 @@ impl Ledger {
             loads: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             scheduler_records: Records::new(seed, me)?,
             local_port_origin: seed.0[0] as u32,
+            tunnel_identification: seed.0[1] as u16,
             n_evicted: 0,
             n_toa_omitted: 0,
         })
@@ -114,7 +117,12 @@ impl Ledger {
         let Some(event) = TcpEvent::of(flags) else {
             return;
         };
-        let after = before.after(event, found.direction);
+        let sight = match found.direction {
+            Direction::Inbound if connection.flags.has(Flags::ONE_WAY) => Sight::ClientAlone,
+            Direction::Inbound => Sight::Client,
+            Direction::Outbound => Sight::RealServer,
+        };
+        let after = before.after(event, sight);
         if after != before {
             self.change_state(found.id, before, after, now, timeouts);
         }

@@ -4,7 +4,7 @@
 //! out is a [`Verdict`] for each packet. Nothing here allocates, locks or formats for a packet.
 //! Does not know: clocks, threads, sockets, logs, DPDK.
 //!
-//! How it works: a hit reads `director.rs`, `connection/table.rs`, `forward/fullnat.rs`; a miss adds `open.rs`,
+//! How it works: a hit reads `director.rs`, `connection/table.rs`, `forward/<method>.rs`; a miss adds `open.rs`,
 //! `service.rs`, `scheduler/…`, `local_port.rs`.
 
 mod address;
@@ -20,6 +20,7 @@ mod next_hop;
 mod open;
 mod route;
 mod scheduler;
+mod server_side;
 mod service;
 mod snapshot;
 mod steering;
@@ -32,7 +33,7 @@ pub use connection::{ConnectionView, Direction, State, TableUsage, bytes_needed}
 pub use director::{Arrival, BURST, Director, Sizes};
 pub use drop_reason::DropReason;
 pub use hash::Seed;
-pub use ids::{DestinationId, Generation, NextHopId, PortId, ServiceId, WorkerId};
+pub use ids::{DestinationId, Generation, NextHopId, PortId, ServiceId, TunnelId, WorkerId};
 pub use local_port::{L4PortRange, LocalPool};
 pub use next_hop::{NextHop, NextHops};
 pub use route::{Route, RouteTarget, Routes};
@@ -43,4 +44,5 @@ pub use steering::{Hashed, HashedFields, Link, Rss, Steering};
 pub use tick::Tick;
 pub use totals::{DestinationTotals, Load};
 pub use verdict::{PuntReason, Verdict};
+pub use weir_wire::tunnel::{Encapsulation, Tunnel};
 pub use weir_wire::{Endpoint, L4Port, Protocol};

@@ -1,24 +1,27 @@
-//! A packet that belongs to no connection: it opens one, goes to the worker that owns it, or is refused by name.
+//! A packet that belongs to no connection: it opens one, goes to the worker that owns it, is routed (NAT), or is refused
+//! by name.
 //!
 //! Promises: the packet is unchanged; a connection is opened whole or not at all.
 //! Does not know: how packets are rewritten.
 //!
 //! How it works: (1) is it to us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) where is the
-//! client; (5) which destination; (6) which local port.
+//! client; (5) which destination; (6) what its method needs (`server_side`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_wire::{Content, Headers, Protocol, ipv4, tcp};
 
 use crate::address::AddressUse;
-use crate::connection::{EntryId, Flags, Found, Keys, NewConnection};
+use crate::connection::{EntryId, Found, Keys, NewConnection};
 use crate::forward;
 use crate::ledger::Ledger;
-use crate::local_port::LocalPortSearch;
 use crate::scheduler::Applicant;
-use crate::service::{ClientAddress, Method, Service, ServiceKey};
-use crate::steering::Reply;
-use crate::{Arrival, Direction, DropReason, PuntReason, Snapshot, State, Tick, Verdict, WorkerId};
+use crate::server_side::ServerSide;
+use crate::service::{Service, ServiceKey};
+use crate::{
+    Arrival, Direction, DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict, WorkerId,
+};
 
 /// A packet that goes on with no connection, and how it came here.
 #[derive(Clone, Copy)]
@@ -31,7 +34,16 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) me: WorkerId,
 }
 
-/// Deals with a packet that belongs to no living connection of this worker. `Ok`: the connection it has just opened.
+/// What becomes of a packet that is not refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// It goes the way of the connection that it has just opened.
+    Connection(Found),
+    /// It belongs to none and is routed.
+    Route(NextHopId),
+}
+
+/// Deals with a packet that belongs to no living connection of this worker.
 #[cold]
 pub(crate) fn open(
     frame: &[u8],
@@ -39,7 +51,7 @@ pub(crate) fn open(
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
-) -> Result<Found, Verdict> {
+) -> Result<Way, Verdict> {
     let Newcomer {
         headers,
         arrival,
@@ -47,18 +59,26 @@ pub(crate) fn open(
         me,
     } = *newcomer;
     // (1)
+    if headers.content == Content::Arp {
+        return Err(Verdict::Punt(PuntReason::Arp));
+    }
+    let destination_use = snapshot.addresses.find(headers.key.destination().ip());
+    let Some(destination_use) = destination_use else {
+        return route(newcomer, snapshot).map(Way::Route);
+    };
     match headers.content {
-        Content::Arp => return Err(Verdict::Punt(PuntReason::Arp)),
-        Content::Icmp => return Err(Verdict::Punt(PuntReason::Icmp)),
+        Content::Arp | Content::Icmp => return Err(Verdict::Punt(PuntReason::Icmp)),
         Content::IcmpError | Content::Tcp | Content::Udp => {}
     }
-    let destination_use = snapshot
-        .addresses
-        .find(headers.key.destination().ip())
-        .ok_or(Verdict::Drop(DropReason::AddressNotOurs))?;
+    let service = find_service(headers, destination_use, snapshot);
     // (2) Who had the connection that is over goes on.
     if let (Arrival::Wire { .. }, None) = (arrival, over) {
-        let owner = snapshot.steering.owner(&headers.key, destination_use);
+        let owner = match &service {
+            Ok(service) if snapshot.services.has_nat(service) => {
+                snapshot.steering.owner_under_nat(&headers.key)
+            }
+            Ok(_) | Err(_) => snapshot.steering.owner(&headers.key, destination_use),
+        };
         if owner != me {
             return Err(Verdict::HandOff(owner));
         }
@@ -68,15 +88,52 @@ pub(crate) fn open(
     if headers.content == Content::IcmpError {
         return Err(Verdict::Drop(DropReason::IcmpUnrelated));
     }
-    let service = find_service(headers, destination_use, snapshot)?;
+    let service = service?;
     if headers.content == Content::Tcp && !headers.tcp_flags.is_opening() {
         return Err(Verdict::Punt(PuntReason::NoConnection));
     }
     let id = open_for(service, frame, newcomer, ledger, snapshot, now)?;
-    Ok(Found {
+    Ok(Way::Connection(Found {
         id,
         direction: Direction::Inbound,
-    })
+    }))
+}
+
+/// The next hop of a packet to an address that is not ours: from or to a real server whose gateway we are.
+fn route(newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<NextHopId, Verdict> {
+    let Newcomer {
+        headers,
+        arrival,
+        me,
+        ..
+    } = *newcomer;
+    let (source, destination) = (headers.key.source(), headers.key.destination());
+    let services = &snapshot.services;
+    let not_ours = Verdict::Drop(DropReason::AddressNotOurs);
+    // Of an ICMP error the key is about the packet that it quotes: the source is the real server all the same.
+    if services.is_nat_server(source.ip()) {
+        // It may be a reply, of a connection that another worker owns.
+        let owner = snapshot.steering.owner_under_nat(&headers.key.turned());
+        let has_flow = headers.content != Content::Icmp;
+        if has_flow && owner != me && matches!(arrival, Arrival::Wire { .. }) {
+            return Err(Verdict::HandOff(owner));
+        }
+    } else if !services.is_nat_server(destination.ip()) {
+        return Err(not_ours);
+    }
+    if destination.ip().is_multicast() || source.ip().is_unspecified() {
+        return Err(not_ours);
+    }
+    next_hop(destination.ip(), snapshot)
+}
+
+/// The next hop to a client, or to where a real server's packet goes.
+fn next_hop(address: IpAddr, snapshot: &Snapshot) -> Result<NextHopId, Verdict> {
+    snapshot
+        .routes
+        .next_hop(address, &snapshot.next_hops)
+        .ok_or(Verdict::Drop(DropReason::NoRoute))?
+        .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))
 }
 
 /// A source that no reply could reach, and an IPv4 header that did not arrive as it was sent.
@@ -133,20 +190,18 @@ fn open_for(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<EntryId, Verdict> {
-    let Newcomer {
-        headers, over, me, ..
-    } = *newcomer;
+    let headers = newcomer.headers;
     // Its packet would go no further, so it needs no connection.
     if headers.ttl <= 1 {
         return Err(Verdict::Punt(PuntReason::TtlExceeded));
     }
     // (4)
     let client = headers.key;
-    let back = snapshot
-        .routes
-        .next_hop(client.source().ip(), &snapshot.next_hops)
-        .ok_or(Verdict::Drop(DropReason::NoRoute))?
-        .ok_or(Verdict::Punt(PuntReason::NeighbourUnknown))?;
+    let back = if service.has_replies() {
+        Some(next_hop(client.source().ip(), snapshot)?)
+    } else {
+        None
+    };
     // (5)
     let applicant = Applicant {
         client: client.source(),
@@ -156,45 +211,26 @@ fn open_for(
     let destination = service
         .pick(&applicant, &mut ledger.scheduler_records, &ledger.loads)
         .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
-    let Method::FullNat {
-        pool,
-        client_address,
-    } = &destination.method;
     // (6)
-    let replies = Reply {
-        protocol: service.key.protocol,
-        real: destination.real,
-        worker: me,
-    };
-    let totals = &mut ledger.destinations[destination.id.0 as usize];
-    let mut search = LocalPortSearch {
-        cursor: &mut totals.local_port_cursor,
-        // Destinations begin apart: several may be one real server, whose tuples they share.
-        origin: ledger
-            .local_port_origin
-            .wrapping_mul(2 * destination.id.0 + 1),
-        table: &ledger.table,
-        now,
-    };
-    let Some(lease) = search.lease(pool, &replies, &snapshot.steering) else {
-        totals.local_ports_exhausted += 1;
-        return Err(Verdict::Drop(DropReason::LocalPortsExhausted));
-    };
-    let keys = Keys([client, lease.reply]);
-    let final_sequence = lease
+    let server_side = ServerSide::find(destination, newcomer, ledger, snapshot, now)?;
+    let final_sequence = server_side
         .taken_over
-        .and_then(|id| ledger.table.get(id).final_sequence());
-    if let Some(id) = lease.taken_over {
-        ledger.close(id);
-    }
-    if let Some(id) = over.filter(|id| lease.taken_over != Some(*id)) {
-        ledger.close(id);
+        .and_then(|id| ledger.table.get(id).final_sequence())
+        .filter(|_| server_side.is_lent);
+    let over = newcomer
+        .over
+        .filter(|id| server_side.taken_over != Some(*id));
+    for ended in [server_side.taken_over, over].into_iter().flatten() {
+        ledger.close(ended);
     }
     let new = NewConnection {
-        keys,
+        keys: Keys([client, server_side.key]),
         state: initial_state(service.key.protocol),
-        flags: initial_flags(service.key.protocol, *client_address),
-        next_hops: [destination.next_hop, back],
+        flags: server_side.flags,
+        next_hops: [
+            destination.next_hop,
+            server_side.tunnel.or(back).unwrap_or(destination.next_hop),
+        ],
         destination: destination.id,
     };
     let id = ledger
@@ -212,13 +248,6 @@ fn initial_state(protocol: Protocol) -> State {
     match protocol {
         Protocol::Tcp => State::SynRecv,
         Protocol::Udp => State::Udp,
-    }
-}
-
-fn initial_flags(protocol: Protocol, client_address: ClientAddress) -> Flags {
-    match (protocol, client_address) {
-        (Protocol::Tcp, ClientAddress::Toa) => Flags::TOA,
-        (Protocol::Udp, ClientAddress::Toa) => Flags::default(),
     }
 }
 

@@ -3,14 +3,15 @@
 //! Promises: immutable; found by address, L4 port and protocol in one look-up.
 //! Does not know: connections, loads, counters (they live with the worker, under the ids given here).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use weir_wire::{Endpoint, Protocol};
 
-use crate::{DestinationId, LocalPool, NextHopId, Schedule, ServiceId};
+use crate::{DestinationId, LocalPool, NextHopId, Schedule, ServiceId, TunnelId};
 
 /// What names a service: protocol, VIP and vport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +39,12 @@ pub enum ClientAddress {
 /// How packets are forwarded to a destination.
 #[derive(Clone, Debug)]
 pub enum Method {
+    /// The destination is rewritten, and the source of the replies, which come back through the director.
+    Nat,
+    /// Only the MAC addresses are rewritten; the real server has the VIP and answers by itself.
+    Dr,
+    /// The packet goes to the real server inside another; the real server has the VIP and answers by itself.
+    Tun(TunnelId),
     /// Both ends are rewritten; the source is lent by the pool.
     FullNat {
         /// Local addresses and the range of local ports.
@@ -89,11 +96,25 @@ pub struct Service {
     pub version: u32,
 }
 
+impl Service {
+    /// Whether replies come back through the director, of one destination at least.
+    pub(crate) fn has_replies(&self) -> bool {
+        self.destinations
+            .iter()
+            .any(|destination| match destination.method {
+                Method::Nat | Method::FullNat { .. } => true,
+                Method::Dr | Method::Tun(_) => false,
+            })
+    }
+}
+
 /// All services.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     list: Vec<Arc<Service>>,
     by_key: HashMap<ServiceKey, usize, RandomState>,
+    /// Real servers whose gateway the director is.
+    nat_servers: HashSet<IpAddr, RandomState>,
 }
 
 impl Services {
@@ -104,13 +125,35 @@ impl Services {
             .enumerate()
             .map(|(place, service)| (service.key, place))
             .collect();
-        Self { list, by_key }
+        let nat_servers = list
+            .iter()
+            .flat_map(|service| &service.destinations)
+            .filter(|destination| matches!(destination.method, Method::Nat))
+            .map(|destination| destination.real.ip())
+            .collect();
+        Self {
+            list,
+            by_key,
+            nat_servers,
+        }
     }
 
     /// The service that clients reach under `key`.
     #[inline]
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.by_key.get(key).map(|place| &self.list[*place])
+    }
+
+    /// Whether one destination at least of a service is reached by NAT.
+    #[inline]
+    pub(crate) fn has_nat(&self, service: &Service) -> bool {
+        let is_nat = |destination: &Destination| matches!(destination.method, Method::Nat);
+        !self.nat_servers.is_empty() && service.destinations.iter().any(is_nat)
+    }
+
+    /// Whether an address is that of a real server whose gateway the director is, because it is reached by NAT.
+    pub fn is_nat_server(&self, address: IpAddr) -> bool {
+        self.nat_servers.contains(&address)
     }
 
     /// All of them, in the order of the configuration.

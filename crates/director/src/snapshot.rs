@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_wire::tunnel::Tunnel;
+
 use crate::connection::State;
 use crate::{
     DestinationId, Generation, LocalAddresses, NextHops, Routes, Services, Steering, Tick,
@@ -22,6 +24,8 @@ pub struct Snapshot {
     pub routes: Arc<Routes>,
     /// Where packets go on the wire: the one part that living connections read.
     pub next_hops: Arc<NextHops>,
+    /// Where TUN leads, by `TunnelId`; a row never changes.
+    pub tunnels: Arc<[Tunnel]>,
     /// The addresses that are ours.
     pub addresses: Arc<LocalAddresses>,
     /// Which worker owns a flow.

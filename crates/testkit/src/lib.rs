@@ -23,5 +23,6 @@ pub use option::TcpOption;
 pub use random::Random;
 pub use rig::{Outcome, Rig};
 pub use site::{
-    Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, SCHEDULERS, Site, WAN, WAN_MAC, real_server_mac,
+    By, Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, SCHEDULERS, Site, WAN, WAN_MAC,
+    real_server_mac,
 };

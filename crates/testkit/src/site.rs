@@ -14,10 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_director::{
-    AddressUse, ClientAddress, Destination, DestinationId, Generation, HashOptions, L4PortRange,
-    Link, LocalAddresses, LocalPool, Method, NextHop, NextHopId, NextHops, PortId, Route,
-    RouteTarget, Routes, Rss, Schedule, Scheduler, Seed, Service, ServiceId, ServiceKey, Services,
-    Settings, Snapshot, Steering, Timeouts,
+    AddressUse, ClientAddress, Destination, DestinationId, Encapsulation, Generation, HashOptions,
+    L4PortRange, Link, LocalAddresses, LocalPool, Method, NextHop, NextHopId, NextHops, PortId,
+    Route, RouteTarget, Routes, Rss, Schedule, Scheduler, Seed, Service, ServiceId, ServiceKey,
+    Services, Settings, Snapshot, Steering, Timeouts, Tunnel, TunnelId,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{L4Port, Protocol};
@@ -109,6 +109,20 @@ pub const IPV6: Family = Family {
     ip_header_bytes: 40,
 };
 
+/// How a site's services reach their destinations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// FULLNAT, with TOA.
+    #[default]
+    FullNat,
+    /// NAT.
+    Nat,
+    /// Direct routing.
+    Dr,
+    /// A tunnel from the LAN's own address.
+    Tun(Encapsulation),
+}
+
 /// The network around the director.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -123,6 +137,8 @@ pub struct Site {
     local_addresses: Vec<IpAddr>,
     l4_ports: L4PortRange,
     settings: Settings,
+    by: By,
+    tunnels: Vec<Tunnel>,
     /// How the port towards the clients spreads packets, if it tells.
     clients: Option<Arc<Rss>>,
     links: Vec<Link>,
@@ -148,6 +164,8 @@ impl Site {
             addresses: Vec::new(),
             local_addresses: Vec::new(),
             l4_ports: L4PortRange::DEFAULT,
+            by: By::default(),
+            tunnels: Vec::new(),
             settings: Settings::default(),
             clients: None,
             links: Vec::new(),
@@ -259,9 +277,16 @@ impl Site {
                     real,
                     weight: *weight,
                     last_weight,
-                    method: Method::FullNat {
-                        pool: Arc::clone(&pool),
-                        client_address: ClientAddress::Toa,
+                    method: match self.by {
+                        By::FullNat => Method::FullNat {
+                            pool: Arc::clone(&pool),
+                            client_address: ClientAddress::Toa,
+                        },
+                        By::Nat => Method::Nat,
+                        By::Dr => Method::Dr,
+                        By::Tun(encapsulation) => {
+                            Method::Tun(self.tunnel(real.ip(), encapsulation))
+                        }
                     },
                     next_hop: self.real_server(real.ip()),
                 }
@@ -283,6 +308,24 @@ impl Site {
             None => self.services.push(service),
         }
         self
+    }
+
+    /// How services that are added afterwards reach their destinations; FULLNAT with TOA where nothing is said.
+    pub fn by(mut self, by: By) -> Self {
+        self.by = by;
+        self
+    }
+
+    fn tunnel(&mut self, real: IpAddr, encapsulation: Encapsulation) -> TunnelId {
+        let local = if real.is_ipv4() {
+            "10.0.0.1"
+        } else {
+            "fd00::1"
+        };
+        let local = local.parse().expect("an address");
+        let tunnel = Tunnel::new(local, real, encapsulation).expect("one family");
+        self.tunnels.push(tunnel);
+        TunnelId(self.tunnels.len() as u16 - 1)
     }
 
     fn real_server(&mut self, address: IpAddr) -> NextHopId {
@@ -403,6 +446,7 @@ impl Site {
             )),
             routes: Arc::new(Routes::new(self.routes.clone())),
             next_hops: Arc::new(NextHops::new(self.hops.iter().copied())),
+            tunnels: self.tunnels.iter().copied().collect(),
             addresses: Arc::new(self.addresses.iter().copied().collect::<LocalAddresses>()),
             steering: Arc::new(Steering::new(
                 self.n_workers,

@@ -134,11 +134,27 @@ pub struct NewHeader {
 impl NewHeader {
     /// The header's bytes, with its checksum.
     pub fn write(&self) -> [u8; HEADER_BYTES] {
+        self.write_carrying(0, true, 0)
+    }
+
+    /// As [`Self::write`], of a packet that carries another: it has that one's traffic class, and may be fragmented
+    /// where that one may; then it has an identification of its own (RFC 6864).
+    pub fn write_carrying(
+        &self,
+        traffic_class: u8,
+        forbids_fragmentation: bool,
+        identification: u16,
+    ) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         header[0] = 0x45;
+        header[1] = traffic_class;
         let total_bytes = self.payload_bytes.saturating_add(HEADER_BYTES as u16);
         header[2..4].copy_from_slice(&total_bytes.to_be_bytes());
-        header[6] = DONT_FRAGMENT;
+        if forbids_fragmentation {
+            header[6] = DONT_FRAGMENT;
+        } else {
+            header[4..6].copy_from_slice(&identification.to_be_bytes());
+        }
         header[8] = self.ttl;
         header[9] = self.protocol;
         header[12..16].copy_from_slice(&self.source.octets());
@@ -168,6 +184,13 @@ pub fn rewrite(header: &mut [u8; HEADER_BYTES], addresses: u64, delta: Delta) {
     header[8] = header[8].wrapping_sub(1);
     header[10..12].copy_from_slice(&checksum.to_ne_bytes());
     header[12..].copy_from_slice(&addresses.to_ne_bytes());
+}
+
+/// Takes one from the TTL, which must not be 0, and mends the header checksum.
+#[inline]
+pub fn decrement_ttl(header: &mut [u8; HEADER_BYTES]) {
+    header[8] = header[8].wrapping_sub(1);
+    mend(header, Delta::TTL_DECREMENT);
 }
 
 /// Replaces both addresses and mends the header checksum.

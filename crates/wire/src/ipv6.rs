@@ -162,8 +162,14 @@ pub struct NewHeader {
 impl NewHeader {
     /// The header's bytes.
     pub fn write(&self) -> [u8; HEADER_BYTES] {
+        self.write_carrying(0)
+    }
+
+    /// As [`Self::write`], of a packet that carries another and has that one's traffic class.
+    pub fn write_carrying(&self, traffic_class: u8) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
-        header[0] = 0x60;
+        header[0] = 0x60 | traffic_class >> 4;
+        header[1] = traffic_class << 4;
         header[4..6].copy_from_slice(&self.payload_bytes.to_be_bytes());
         header[6] = self.next_header;
         header[7] = self.hop_limit;
@@ -184,6 +190,12 @@ pub fn turn(header: &mut [u8; HEADER_BYTES], hop_limit: u8) {
 pub fn rewrite(header: &mut [u8; HEADER_BYTES], source: [u64; 2], destination: [u64; 2]) {
     header[7] = header[7].wrapping_sub(1);
     set_addresses(header, source, destination);
+}
+
+/// Takes one from the hop limit, which must not be 0.
+#[inline]
+pub fn decrement_hop_limit(header: &mut [u8; HEADER_BYTES]) {
+    header[7] = header[7].wrapping_sub(1);
 }
 
 /// Replaces both addresses.

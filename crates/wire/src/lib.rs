@@ -20,6 +20,7 @@ pub mod ipv6;
 mod packet;
 pub mod tcp;
 pub mod toa;
+pub mod tunnel;
 pub mod udp;
 
 pub use flow_key::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6, L4Port, Protocol};

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::ports::Ports;
 use crate::address;
 use crate::config::{Port, Route};
+use crate::dip;
 use crate::error::Report;
 use crate::locate::Place;
 use crate::spec::RouteSpec;
@@ -43,6 +44,16 @@ impl Network {
         self.is_on_link(address)
             || self.routes.iter().any(|route| route.to.contains(&address))
             || !self.has_all_routes
+    }
+
+    /// Whether no address of a port was lost.
+    pub(super) fn has_whole_ports(&self) -> bool {
+        self.has_all_ports && self.has_all_routes
+    }
+
+    /// The own address from which packets go to `address`.
+    pub(super) fn own_address_towards(&self, address: IpAddr) -> Option<IpAddr> {
+        dip::towards(address, &self.ports, &self.routes)
     }
 
     /// Refuses the network and broadcast addresses of ports' subnets.

@@ -13,14 +13,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::network::Network;
 use super::pools::Pools;
-use super::{Placed, number_within, refuse_not_built};
+use super::{Placed, method, number_within, refuse_not_built};
 use crate::address;
-use crate::config::{
-    ClientAddress, Destination, FullNat, HashOptions, Method, Protocol, Scheduler, Service,
-};
+use crate::config::{Destination, HashOptions, Method, Protocol, Scheduler, Service};
 use crate::error::{Problem, Report, one_of};
 use crate::locate::{Place, Position};
-use crate::spec::{DestinationSpec, FullNatSpec, MhSpec, ServiceSpec, ShSpec, Variant};
+use crate::spec::{DestinationSpec, MhSpec, ServiceSpec, ShSpec, Variant};
 use crate::syntax;
 
 /// Those of IPVS.
@@ -32,6 +30,15 @@ pub(super) struct PlacedService {
     pub(super) service: Service,
     pub(super) vip: Placed<IpAddr>,
     pub(super) destinations: Vec<Placed<IpAddr>>,
+}
+
+/// What surrounds a destination.
+struct Vicinity<'a> {
+    vip: Option<SocketAddr>,
+    /// The service's.
+    method: &'a Method,
+    network: &'a Network,
+    pools: &'a Pools,
 }
 
 pub(super) fn resolve(
@@ -74,13 +81,19 @@ fn service(
     let vip = vip(report, spec.vip.as_deref(), place, network);
     let protocol = protocol(report, spec.protocol.as_ref(), place);
     let scheduler = scheduler(report, spec.scheduler.as_ref(), place.field("scheduler"));
-    let method = method(
+    let method = method::resolve(
         report,
         spec.method.as_ref(),
         place.field("method"),
         vip,
         pools,
     );
+    let vicinity = Vicinity {
+        vip,
+        method: &method,
+        network,
+        pools,
+    };
 
     let mut destinations: Vec<Destination> = Vec::new();
     let mut places = Vec::new();
@@ -92,12 +105,12 @@ fn service(
         .enumerate()
     {
         let place = place.field("destinations").item(index);
-        if let Some(destination) = destination(report, spec, place, vip, network, &destinations) {
-            destinations.push(destination);
+        if let Some(destination) = destination(report, spec, place, &vicinity, &destinations) {
             places.push(Placed {
                 value: destination.address.ip(),
                 at: place.field("address").at(),
             });
+            destinations.push(destination);
         }
     }
 
@@ -238,90 +251,7 @@ fn refuse_too_many(
     }
 }
 
-fn method(
-    report: &mut Report,
-    written: Option<&Variant>,
-    place: Place<'_>,
-    vip: Option<SocketAddr>,
-    pools: &Pools,
-) -> Method {
-    let spec = match written {
-        None => FullNatSpec::default(),
-        Some(variant) if variant.name() == "FullNat" => {
-            match syntax::parse_options::<FullNatSpec>(variant, place.at()) {
-                Ok(spec) => spec,
-                Err(problem) => {
-                    report.refuse(problem.at, problem.what);
-                    return Method::FullNat(FullNat::default());
-                }
-            }
-        }
-        Some(variant) => {
-            report.refuse(
-                place.at(),
-                refusal(variant, &["FullNat"], &["Nat", "Dr", "Tun"]),
-            );
-            return Method::FullNat(FullNat::default());
-        }
-    };
-    let local_pool = spec
-        .local_pool
-        .unwrap_or_else(|| FullNat::default().local_pool);
-    let usable = require_pool(&local_pool, vip, pools);
-    report.keep(place.field("local_pool").at(), usable);
-    let client_address = client_address(
-        report,
-        spec.client_address.as_ref(),
-        place.field("client_address"),
-    );
-    Method::FullNat(FullNat {
-        local_pool,
-        client_address,
-    })
-}
-
-fn require_pool(name: &str, vip: Option<SocketAddr>, pools: &Pools) -> Result<(), String> {
-    let Some(pool) = pools.find(name) else {
-        let names: Vec<String> = pools.names().map(|name| format!("\"{name}\"")).collect();
-        return Err(match names.is_empty() {
-            true => format!(
-                "FullNat takes its source addresses from the pool \"{name}\", and there is none; write one, as in local_pools: {{\"{name}\": [\"10.0.0.200\"]}}"
-            ),
-            false => format!(
-                "FullNat takes its source addresses from the pool \"{name}\", which is not in local_pools; choose from {}, or add it",
-                names.join(", ")
-            ),
-        });
-    };
-    match vip {
-        Some(vip) if !pool.serves(vip.is_ipv4()) => {
-            let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
-            Err(format!(
-                "the pool \"{name}\" has no {family} address for this service; add one to it"
-            ))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn client_address(
-    report: &mut Report,
-    written: Option<&Variant>,
-    place: Place<'_>,
-) -> ClientAddress {
-    let Some(written) = written else {
-        return ClientAddress::Toa;
-    };
-    let result = match written.name() {
-        "Toa" => without_options(written, ClientAddress::Toa),
-        _ => Err(refusal(written, &["Toa"], &["ProxyV1", "ProxyV2", "None"])),
-    };
-    report
-        .keep(place.at(), result)
-        .unwrap_or(ClientAddress::Toa)
-}
-
-fn without_options<T>(variant: &Variant, value: T) -> Result<T, String> {
+pub(super) fn without_options<T>(variant: &Variant, value: T) -> Result<T, String> {
     let name = variant.name();
     match variant.has_options() {
         true => Err(format!("`{name}` takes no options; write {name} alone")),
@@ -330,7 +260,7 @@ fn without_options<T>(variant: &Variant, value: T) -> Result<T, String> {
 }
 
 /// Why a choice that is not built is none.
-fn refusal(variant: &Variant, built: &[&str], to_come: &[&str]) -> String {
+pub(super) fn refusal(variant: &Variant, built: &[&str], to_come: &[&str]) -> String {
     let name = variant.name();
     let choices = one_of(built);
     match to_come.contains(&name) {
@@ -343,11 +273,14 @@ fn destination(
     report: &mut Report,
     spec: &DestinationSpec,
     place: Place<'_>,
-    vip: Option<SocketAddr>,
-    network: &Network,
+    service: &Vicinity<'_>,
     others: &[Destination],
 ) -> Option<Destination> {
-    refuse_not_built(report, place, "method", &spec.method);
+    let own_method = spec.method.as_ref().map(|written| {
+        let place = place.field("method");
+        method::resolve(report, Some(written), place, service.vip, service.pools)
+    });
+    let method = own_method.as_ref().unwrap_or(service.method);
     refuse_not_built(report, place, "upper_threshold", &spec.upper_threshold);
     refuse_not_built(report, place, "lower_threshold", &spec.lower_threshold);
     let weight = number_within(
@@ -365,43 +298,75 @@ fn destination(
                 .to_owned()
         })
         .and_then(address::parse_endpoint)
-        .and_then(|address| require_real_server(address, vip, network, others));
+        .and_then(|address| require_real_server(address, method, service, others));
     let address = report.keep(place.field("address").at(), address);
     Some(Destination {
         address: address?,
         weight: weight.map_or(DEFAULT_WEIGHT, |weight| weight as u16),
+        method: own_method,
     })
 }
 
 fn require_real_server(
     address: SocketAddr,
-    vip: Option<SocketAddr>,
-    network: &Network,
+    method: &Method,
+    service: &Vicinity<'_>,
     others: &[Destination],
 ) -> Result<SocketAddr, String> {
+    let network = service.network;
     let address = require_routable(address, network)?;
-    if let Some(vip) = vip
-        && vip.is_ipv4() != address.is_ipv4()
-    {
-        let (server, service) = if vip.is_ipv4() {
-            ("IPv6", "IPv4")
-        } else {
-            ("IPv4", "IPv6")
-        };
-        return Err(format!(
-            "the real server {address} speaks {server} and the VIP {service}, and translation between them (NAT64) is not built yet; write an {service} address"
-        ));
+    if let Some(vip) = service.vip {
+        require_match(address, vip, method)?;
     }
     if others.iter().any(|other| other.address == address) {
         return Err(format!(
             "the destination {address} stands in this service already; keep one, with the sum of the weights"
         ));
     }
-    match network.reaches(address.ip()) {
-        true => Ok(address),
-        false => Err(format!(
-            "no port's subnet and no route leads to the real server {}; add a route, or correct the address",
-            address.ip()
+    let server = address.ip();
+    if !network.reaches(server) {
+        return Err(format!(
+            "no port's subnet and no route leads to the real server {server}; add a route, or correct the address"
+        ));
+    }
+    match method {
+        Method::Dr if !network.is_on_link(server) => Err(format!(
+            "Dr changes nothing but MAC addresses, and the real server {server} is on no port's subnet; write one that is, or another method"
         )),
+        Method::Tun(_)
+            if network.has_whole_ports() && network.own_address_towards(server).is_none() =>
+        {
+            Err(format!(
+                "the tunnel to {server} needs an address to begin at; give the port towards it an {} address",
+                family(server)
+            ))
+        }
+        Method::Nat | Method::Dr | Method::Tun(_) | Method::FullNat(_) => Ok(address),
+    }
+}
+
+/// What a method asks of a real server's endpoint beside the VIP's.
+fn require_match(address: SocketAddr, vip: SocketAddr, method: &Method) -> Result<(), String> {
+    let crosses_families = vip.is_ipv4() != address.is_ipv4();
+    if crosses_families && !matches!(method, Method::Tun(_)) {
+        let (server, service) = (family(address.ip()), family(vip.ip()));
+        return Err(format!(
+            "the real server {address} speaks {server} and the VIP {service}, and translation between them (NAT64) is not built yet; write an {service} address"
+        ));
+    }
+    if matches!(method, Method::Dr | Method::Tun(_)) && address.port() != vip.port() {
+        return Err(format!(
+            "the real server gets packets as clients sent them, to L4 port {}, and {address} names another; write {}",
+            vip.port(),
+            SocketAddr::new(address.ip(), vip.port())
+        ));
+    }
+    Ok(())
+}
+
+fn family(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
     }
 }

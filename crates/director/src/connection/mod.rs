@@ -1,6 +1,7 @@
 //! The connection table of one worker: no lock, no pointer, no allocation after start.
 //!
-//! Promises: both keys of a living connection are in the index, or neither; a connection that receives packets
+//! Promises: both keys of a living connection are in the index (of one that is seen one way only, its one key), or
+//! neither; a connection that receives packets
 //! does not expire; time and memory per operation are bounded.
 //! Does not know: services, schedulers, how packets are rewritten.
 //!
@@ -29,7 +30,7 @@ pub(crate) use eviction::Room;
 pub use record::Direction;
 pub(crate) use record::{Connection, EntryId, Flags, Keys};
 pub use state::State;
-pub(crate) use state::TcpEvent;
+pub(crate) use state::{Sight, TcpEvent};
 pub(crate) use table::{Candidate, Found, NewConnection, Table, TableFull};
 pub use table::{TableUsage, bytes_needed};
 pub use view::ConnectionView;

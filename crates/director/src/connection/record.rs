@@ -24,7 +24,7 @@ use weir_wire::checksum::Delta;
 use weir_wire::{FlowKey, Protocol};
 
 use super::State;
-use crate::{NextHopId, Tick};
+use crate::{NextHopId, Tick, TunnelId};
 
 /// The way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,11 @@ impl Flags {
     pub(crate) const FINAL_SEQUENCE: Self = Self(1 << 5);
     /// The real server has sent more than its SYN.
     pub(crate) const SERVER_SPOKE: Self = Self(1 << 7);
+    /// The real server answers the client itself (DR, TUN): no outbound packet is ever seen. Only the client pair is in
+    /// the index; of the server pair the real server's end is known. The outbound next hop is none.
+    pub(crate) const ONE_WAY: Self = Self(1 << 9);
+    /// Inbound packets go through a tunnel (TUN), whose number stands in place of the outbound next hop.
+    pub(crate) const TUNNEL: Self = Self(1 << 10);
     /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
     pub(crate) const SHIFTED: Self = Self(1 << 6);
 
@@ -267,6 +272,11 @@ impl Connection {
     #[inline]
     pub(crate) fn next_hop(&self, direction: Direction) -> NextHopId {
         NextHopId(self.next_hops[direction as usize])
+    }
+
+    /// The tunnel of a connection with `Flags::TUNNEL`.
+    pub(crate) fn tunnel(&self) -> TunnelId {
+        TunnelId(self.next_hops[Direction::Outbound as usize])
     }
 
     /// What rewriting a packet this way does to the IPv4 header checksum, the TTL aside.

@@ -8,8 +8,6 @@ use std::fmt;
 
 use weir_wire::tcp;
 
-use super::Direction;
-
 /// The state of a connection. 0 is kept free: an entry of the table in state 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -69,6 +67,17 @@ impl TcpEvent {
     }
 }
 
+/// Whose segment it is, and what of the connection is seen at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// The client's; the real server's are seen too.
+    Client,
+    /// The real server's.
+    RealServer,
+    /// The client's; the real server's go another way (DR, TUN).
+    ClientAlone,
+}
+
 /// Next states by event and by present state from `Established` to `SynAck`.
 type Transitions = [[State; 10]; 4];
 
@@ -90,6 +99,16 @@ const OUTBOUND: Transitions = [
     [FinWait,       SynSent,     TimeWait,    FinWait,  TimeWait, Close,   TimeWait,  LastAck, Listen,      TimeWait],    // FIN
     [Established,   SynSent,     Established, FinWait,  TimeWait, Close,   CloseWait, LastAck, Established, Established], // ACK
     [Close,         SynSent,     Close,       Close,    TimeWait, Close,   Close,     Close,   Close,       Close],       // RST
+];
+
+/// A segment from the client, where nothing else is seen.
+#[rustfmt::skip]
+const INBOUND_ALONE: Transitions = [
+    // Established, SynSent,     SynRecv,     FinWait,  TimeWait, Close,   CloseWait, LastAck, Listen,  SynAck
+    [Established,   Established, SynRecv,     SynRecv,  SynRecv,  SynRecv, SynRecv,   SynRecv, SynRecv, SynRecv],     // SYN
+    [FinWait,       SynSent,     TimeWait,    FinWait,  TimeWait, Close,   CloseWait, LastAck, Listen,  TimeWait],    // FIN
+    [Established,   Established, Established, FinWait,  TimeWait, Close,   CloseWait, Close,   Listen,  Established], // ACK
+    [Close,         Close,       SynRecv,     Close,    Close,    Close,   Close,     LastAck, Listen,  Close],       // RST
 ];
 
 impl State {
@@ -125,10 +144,11 @@ impl State {
 
     /// The state after a segment. UDP stays what it is.
     #[inline]
-    pub(crate) fn after(self, event: TcpEvent, direction: Direction) -> Self {
-        let transitions = match direction {
-            Direction::Inbound => &INBOUND,
-            Direction::Outbound => &OUTBOUND,
+    pub(crate) fn after(self, event: TcpEvent, sight: Sight) -> Self {
+        let transitions = match sight {
+            Sight::Client => &INBOUND,
+            Sight::RealServer => &OUTBOUND,
+            Sight::ClientAlone => &INBOUND_ALONE,
         };
         transitions[event as usize]
             .get(self.index() - 1)
@@ -177,11 +197,11 @@ mod tests {
     use super::*;
 
     /// A life in flags and directions, and the state after each step.
-    fn walk(steps: &[(u8, Direction, State)]) {
+    fn walk(steps: &[(u8, Sight, State)]) {
         let mut state = SynRecv;
-        for (flags, direction, expected) in steps {
-            state = state.after(TcpEvent::of(tcp::Flags(*flags)).unwrap(), *direction);
-            assert_eq!(state, *expected, "after {flags:#x} {direction:?}");
+        for (flags, sight, expected) in steps {
+            state = state.after(TcpEvent::of(tcp::Flags(*flags)).unwrap(), *sight);
+            assert_eq!(state, *expected, "after {flags:#x} {sight:?}");
         }
     }
 
@@ -192,32 +212,32 @@ mod tests {
 
     #[test]
     fn the_server_closes_first() {
-        use Direction::{Inbound, Outbound};
+        use Sight::{Client, RealServer};
         walk(&[
-            (ACK, Inbound, Established),
-            (FIN, Outbound, FinWait),
-            (FIN, Inbound, TimeWait),
-            (ACK, Outbound, TimeWait),
+            (ACK, Client, Established),
+            (FIN, RealServer, FinWait),
+            (FIN, Client, TimeWait),
+            (ACK, RealServer, TimeWait),
         ]);
     }
 
     #[test]
     fn the_client_closes_first() {
-        use Direction::{Inbound, Outbound};
+        use Sight::{Client, RealServer};
         walk(&[
-            (ACK, Inbound, Established),
-            (FIN, Inbound, CloseWait),
-            (FIN, Outbound, TimeWait),
+            (ACK, Client, Established),
+            (FIN, Client, CloseWait),
+            (FIN, RealServer, TimeWait),
         ]);
     }
 
     #[test]
     fn a_reset_by_the_client_in_syn_recv_changes_nothing_one_by_the_server_closes() {
-        use Direction::{Inbound, Outbound};
+        use Sight::{Client, RealServer};
         walk(&[
-            (SYN_ACK, Outbound, SynRecv),
-            (RST, Inbound, SynRecv),
-            (RST, Outbound, Close),
+            (SYN_ACK, RealServer, SynRecv),
+            (RST, Client, SynRecv),
+            (RST, RealServer, Close),
         ]);
     }
 
@@ -230,7 +250,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_client_alone_the_first_fin_is_a_wait() {
+        use Sight::ClientAlone;
+        walk(&[
+            (ACK, ClientAlone, Established),
+            (FIN, ClientAlone, FinWait),
+            (ACK, ClientAlone, FinWait),
+            (RST, ClientAlone, Close),
+        ]);
+    }
+
+    #[test]
     fn datagrams_have_no_transitions() {
-        assert_eq!(Udp.after(TcpEvent::Fin, Direction::Inbound), Udp);
+        assert_eq!(Udp.after(TcpEvent::Fin, Sight::Client), Udp);
     }
 }

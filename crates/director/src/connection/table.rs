@@ -287,7 +287,7 @@ impl Table {
             Slot::new(id, Direction::Outbound),
         );
         let mut indexed = self.index.insert(client, inbound);
-        if indexed.is_ok() {
+        if indexed.is_ok() && !new.flags.has(Flags::ONE_WAY) {
             indexed = self.index.insert(server, outbound);
             if indexed.is_err() {
                 self.index.remove(client, inbound);
@@ -330,10 +330,12 @@ impl Table {
         self.n_ended = self.n_ended.wrapping_add(1);
         self.n_connections -= 1;
         let [client, server] = self.hashes(&self.keys(id));
-        self.index.remove(client, Slot::new(id, Direction::Inbound));
-        self.index
-            .remove(server, Slot::new(id, Direction::Outbound));
         let connection = *self.slab.get(id);
+        self.index.remove(client, Slot::new(id, Direction::Inbound));
+        if !connection.flags.has(Flags::ONE_WAY) {
+            self.index
+                .remove(server, Slot::new(id, Direction::Outbound));
+        }
         self.slab.free(&mut self.links, id, connection.is_pair());
         connection
     }

@@ -4,15 +4,20 @@
 //! Does not know: how a connection was opened.
 
 mod client_address;
+mod dr;
 mod fullnat;
+mod one_way;
 mod related;
+mod route;
 mod sequence;
+mod tun;
 
+pub(crate) use route::route;
 pub(crate) use sequence::begin_above;
 
-use weir_wire::{Content, Headers, Packet};
+use weir_wire::{Content, Headers, Packet, ipv4, ipv6};
 
-use crate::connection::Found;
+use crate::connection::{Flags, Found};
 use crate::ledger::Ledger;
 use crate::{DropReason, PuntReason, Snapshot, Tick, Verdict};
 
@@ -26,12 +31,32 @@ pub(crate) fn apply(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Verdict {
-    let outcome = if headers.content == Content::IcmpError {
+    let flags = ledger.table.get(found.id).flags;
+    let outcome = if flags.has(Flags::TUNNEL) {
+        tun::apply(packet, headers, found, ledger, snapshot, now)
+    } else if flags.has(Flags::ONE_WAY) {
+        dr::apply(packet, headers, found, ledger, snapshot, now)
+    } else if headers.content == Content::IcmpError {
         related::apply(packet, headers, found, ledger, snapshot)
     } else {
         fullnat::apply(packet, headers, found, ledger, snapshot, now)
     };
     outcome.unwrap_or_else(|refusal| refusal)
+}
+
+/// Takes one from the TTL or hop limit, and mends what depends on it.
+#[inline]
+fn decrement_ttl(frame: &mut [u8], headers: &Headers) {
+    let Some(ip_header) = frame.get_mut(usize::from(headers.l3)..) else {
+        return;
+    };
+    if headers.is_ipv6() {
+        if let Some(header) = ip_header.first_chunk_mut() {
+            ipv6::decrement_hop_limit(header);
+        }
+    } else if let Some(header) = ip_header.first_chunk_mut() {
+        ipv4::decrement_ttl(header);
+    }
 }
 
 /// What happens to a packet that is too large for its next hop, where `mtu` bytes of it would have gone through: its

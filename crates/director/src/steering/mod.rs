@@ -83,6 +83,13 @@ impl Steering {
         }
     }
 
+    /// The worker that owns the flow of a client under NAT, whatever port tells what: replies have the real server's
+    /// address in place of the VIP, so that only the client's end is the same both ways. `key` is that of packets from
+    /// the client.
+    pub fn owner_under_nat(&self, key: &FlowKey) -> WorkerId {
+        self.owner_of_client(key)
+    }
+
     /// Whether the replies go to the worker's queue for some LIPs and to others' for the rest, whatever the local port.
     pub(crate) fn chooses_lips(&self, reply: &Reply) -> bool {
         let by_addresses =

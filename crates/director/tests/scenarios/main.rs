@@ -8,6 +8,7 @@ mod hostile;
 mod icmp_errors;
 mod life_cycle;
 mod local_ports;
+mod methods;
 mod next_hops;
 mod punts;
 mod reuse;

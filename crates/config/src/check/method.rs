@@ -1,0 +1,172 @@
+//! The key `method`, of services and of destinations.
+//!
+//! Promises: FULLNAT has a pool of the VIP's family; options are whole. Does not know: whether a method can reach a
+//! real server (`services`).
+//!
+//! How it works: a choice that is refused is replaced by the default, so that the checks that follow have one.
+
+use std::net::SocketAddr;
+
+use super::pools::Pools;
+use super::services::{refusal, without_options};
+use super::{Report, number_within};
+use crate::config::{ClientAddress, Encapsulation, FullNat, Method};
+use crate::error::Problem;
+use crate::locate::Place;
+use crate::spec::{FullNatSpec, GreSpec, GueSpec, TunSpec, Variant};
+use crate::syntax;
+
+/// The UDP port of GUE where nothing is said (`ipvsadm --tun-port` of the same default; IANA: gue).
+const DEFAULT_GUE_PORT: u16 = 6080;
+
+/// Reads a method; where nothing is written it is FULLNAT.
+pub(super) fn resolve(
+    report: &mut Report,
+    written: Option<&Variant>,
+    place: Place<'_>,
+    vip: Option<SocketAddr>,
+    pools: &Pools,
+) -> Method {
+    let Some(written) = written else {
+        return full_nat(report, FullNatSpec::default(), place, vip, pools);
+    };
+    let method = match written.name() {
+        "Nat" => plain(report, written, place, Method::Nat),
+        "Dr" => plain(report, written, place, Method::Dr),
+        "Tun" => options::<TunSpec>(report, written, place).map(|spec| {
+            let encapsulation = spec.encapsulation.as_ref();
+            Method::Tun(encapsulated(
+                report,
+                encapsulation,
+                place.field("encapsulation"),
+            ))
+        }),
+        "FullNat" => {
+            let spec = options(report, written, place);
+            spec.map(|spec| full_nat(report, spec, place, vip, pools))
+        }
+        _ => {
+            let what = refusal(written, &["Nat", "Dr", "Tun", "FullNat"], &[]);
+            report.refuse(place.at(), what);
+            None
+        }
+    };
+    method.unwrap_or(Method::FullNat(FullNat::default()))
+}
+
+fn plain(
+    report: &mut Report,
+    written: &Variant,
+    place: Place<'_>,
+    method: Method,
+) -> Option<Method> {
+    let result = without_options(written, method);
+    report.keep(place.at(), result)
+}
+
+fn options<T: serde::de::DeserializeOwned + Default>(
+    report: &mut Report,
+    written: &Variant,
+    place: Place<'_>,
+) -> Option<T> {
+    match syntax::parse_options(written, place.at()) {
+        Ok(spec) => Some(spec),
+        Err(Problem { at, what }) => {
+            report.refuse(at, what);
+            None
+        }
+    }
+}
+
+fn encapsulated(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Encapsulation {
+    let Some(written) = written else {
+        return Encapsulation::Ipip;
+    };
+    let encapsulation = match written.name() {
+        "Ipip" => {
+            let result = without_options(written, Encapsulation::Ipip);
+            report.keep(place.at(), result)
+        }
+        "Gre" => options::<GreSpec>(report, written, place).map(|spec| Encapsulation::Gre {
+            checksum: spec.checksum.unwrap_or(false),
+        }),
+        "Gue" => options::<GueSpec>(report, written, place).map(|spec| {
+            let port = spec.destination_port.unwrap_or(DEFAULT_GUE_PORT.into());
+            let port = number_within("the UDP port", port, 1, u16::MAX.into());
+            let port = report.keep(place.field("destination_port").at(), port);
+            Encapsulation::Gue {
+                destination_port: port.map_or(DEFAULT_GUE_PORT, |port| port as u16),
+                checksum: spec.checksum.unwrap_or(false),
+            }
+        }),
+        _ => {
+            report.refuse(place.at(), refusal(written, &["Ipip", "Gre", "Gue"], &[]));
+            None
+        }
+    };
+    encapsulation.unwrap_or(Encapsulation::Ipip)
+}
+
+fn full_nat(
+    report: &mut Report,
+    spec: FullNatSpec,
+    place: Place<'_>,
+    vip: Option<SocketAddr>,
+    pools: &Pools,
+) -> Method {
+    let local_pool = spec
+        .local_pool
+        .unwrap_or_else(|| FullNat::default().local_pool);
+    let usable = require_pool(&local_pool, vip, pools);
+    report.keep(place.field("local_pool").at(), usable);
+    let client_address = client_address(
+        report,
+        spec.client_address.as_ref(),
+        place.field("client_address"),
+    );
+    Method::FullNat(FullNat {
+        local_pool,
+        client_address,
+    })
+}
+
+fn require_pool(name: &str, vip: Option<SocketAddr>, pools: &Pools) -> Result<(), String> {
+    let Some(pool) = pools.find(name) else {
+        let names: Vec<String> = pools.names().map(|name| format!("\"{name}\"")).collect();
+        return Err(match names.is_empty() {
+            true => format!(
+                "FullNat takes its source addresses from the pool \"{name}\", and there is none; write one, as in local_pools: {{\"{name}\": [\"10.0.0.200\"]}}"
+            ),
+            false => format!(
+                "FullNat takes its source addresses from the pool \"{name}\", which is not in local_pools; choose from {}, or add it",
+                names.join(", ")
+            ),
+        });
+    };
+    match vip {
+        Some(vip) if !pool.serves(vip.is_ipv4()) => {
+            let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
+            Err(format!(
+                "the pool \"{name}\" has no {family} address for this service; add one to it"
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn client_address(
+    report: &mut Report,
+    written: Option<&Variant>,
+    place: Place<'_>,
+) -> ClientAddress {
+    let Some(written) = written else {
+        return ClientAddress::Toa;
+    };
+    let result = match written.name() {
+        "Toa" => without_options(written, ClientAddress::Toa),
+        _ => Err(refusal(written, &["Toa"], &["ProxyV1", "ProxyV2", "None"])),
+    };
+    report
+        .keep(place.at(), result)
+        .unwrap_or(ClientAddress::Toa)
+}

@@ -1,0 +1,45 @@
+//! What DR and TUN have in common: the director sees the client's packets and nothing of the answers.
+//!
+//! Promises: whatever refuses a packet does so before its first byte changes; the connection learns of it only if it
+//! is forwarded.
+//! Does not know: what is done to the packet.
+
+use weir_wire::{Content, Headers};
+
+use crate::connection::Found;
+use crate::ledger::Ledger;
+use crate::{DropReason, NextHop, PuntReason, Snapshot, Tick, Verdict};
+
+/// Sees whether a packet, to be sent with `growth` more bytes, may go on, and lets the connection learn of it. Returns
+/// where it goes.
+#[inline]
+pub(super) fn admit<'a>(
+    headers: &Headers,
+    found: Found,
+    growth: u16,
+    ledger: &mut Ledger,
+    snapshot: &'a Snapshot,
+    now: Tick,
+) -> Result<&'a NextHop, Verdict> {
+    let hop_id = ledger.table.get(found.id).next_hop(found.direction);
+    let hop = snapshot.next_hops.get(hop_id);
+    if u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(hop.mtu) {
+        return Err(if hop.is_resolved() {
+            super::refuse_size(headers, hop.mtu.saturating_sub(growth))
+        } else {
+            Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id))
+        });
+    }
+    if headers.ttl <= 1 {
+        return Err(if headers.content == Content::IcmpError {
+            Verdict::Drop(DropReason::TtlExceeded)
+        } else {
+            Verdict::Punt(PuntReason::TtlExceeded)
+        });
+    }
+    ledger.count(found, headers.ip_bytes(), now);
+    if headers.content == Content::Tcp {
+        ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
+    }
+    Ok(hop)
+}

@@ -1,0 +1,45 @@
+//! Tunnelling: the packet goes to the real server inside another, wherever that is routed.
+//!
+//! Promises: the inner packet changes in its TTL only.
+//! Does not know: how an outer header is written (`weir_wire::tunnel`), or how the real server answers.
+
+use weir_wire::tunnel::PerPacket;
+use weir_wire::{Headers, Packet, ethernet};
+
+use super::one_way;
+use crate::connection::Found;
+use crate::ledger::Ledger;
+use crate::{DropReason, Snapshot, Tick, Verdict};
+
+/// Sends a client's packet through its tunnel to the real server. `Err`: it is as it came in.
+#[inline]
+pub(super) fn apply(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<Verdict, Verdict> {
+    let tunnel_id = ledger.table.get(found.id).tunnel();
+    let tunnel = snapshot
+        .tunnels
+        .get(usize::from(tunnel_id.0))
+        .ok_or(Verdict::Drop(DropReason::NoRoute))?;
+    let growth = tunnel.header_bytes();
+    if packet.headroom() < usize::from(growth) {
+        return Err(Verdict::Drop(DropReason::NoHeadroom));
+    }
+    let hop = one_way::admit(headers, found, growth, ledger, snapshot, now)?;
+    super::decrement_ttl(packet.frame_mut(), headers);
+    ledger.tunnel_identification = ledger.tunnel_identification.wrapping_add(1);
+    let per_packet = PerPacket {
+        identification: ledger.tunnel_identification,
+        flow_hash: ledger.table.hash(&headers.key),
+    };
+    // That there is room was seen above.
+    let encapsulated = tunnel.encapsulate(packet, headers, per_packet);
+    debug_assert!(encapsulated.is_ok());
+    ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
+    Ok(Verdict::Transmit(hop.port))
+}

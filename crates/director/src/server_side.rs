@@ -1,0 +1,129 @@
+//! A new connection's other half: what its destination's method needs between the director and the real server.
+//!
+//! Promises: the replies' key is free, or the connection that stands under it is over.
+//! Does not know: services, schedulers.
+
+use weir_wire::{FlowKey, Protocol};
+
+use crate::connection::{EntryId, Flags};
+use crate::ledger::Ledger;
+use crate::local_port::{LipLease, LocalPool, LocalPortSearch};
+use crate::open::Newcomer;
+use crate::service::{ClientAddress, Destination, Method};
+use crate::steering::Reply;
+use crate::{DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict};
+
+/// A connection's other half, as its method wants it.
+pub(crate) struct ServerSide {
+    /// The key of the replies.
+    pub(crate) key: FlowKey,
+    pub(crate) flags: Flags,
+    /// TUN's tunnel, in place of the next hop of replies that are never seen.
+    pub(crate) tunnel: Option<NextHopId>,
+    /// The connection that is over but still stands under that key; it has to go first.
+    pub(crate) taken_over: Option<EntryId>,
+    /// Whether the real server sees an end that is lent to one client after the other.
+    pub(crate) is_lent: bool,
+}
+
+impl ServerSide {
+    /// Finds it; nothing changes but where the next search for a local port begins.
+    pub(crate) fn find(
+        destination: &Destination,
+        newcomer: &Newcomer<'_>,
+        ledger: &mut Ledger,
+        snapshot: &Snapshot,
+        now: Tick,
+    ) -> Result<Self, Verdict> {
+        let client = newcomer.headers.key;
+        let to_client = |real| FlowKey::new(client.protocol(), real, client.source());
+        let one_way = Self {
+            // A tunnel may lead to the other family, and then there is no key, which nobody looks for either.
+            key: to_client(destination.real).unwrap_or(client.turned()),
+            flags: Flags::ONE_WAY,
+            tunnel: None,
+            taken_over: None,
+            is_lent: false,
+        };
+        match &destination.method {
+            Method::Dr => Ok(one_way),
+            Method::Tun(tunnel) => Ok(Self {
+                flags: Flags::ONE_WAY.with(Flags::TUNNEL),
+                tunnel: Some(NextHopId(tunnel.0)),
+                ..one_way
+            }),
+            Method::Nat => {
+                let key =
+                    to_client(destination.real).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+                let taken_over = ledger
+                    .table
+                    .find(&key, ledger.table.hash(&key))
+                    .map(|found| found.id);
+                let is_free = taken_over.is_none_or(|id| {
+                    newcomer.over == Some(id)
+                        || ledger.table.get(id).state().is_some_and(State::is_over)
+                });
+                if !is_free {
+                    return Err(Verdict::Drop(DropReason::NatFlowTaken));
+                }
+                Ok(Self {
+                    key,
+                    flags: Flags::default(),
+                    taken_over,
+                    ..one_way
+                })
+            }
+            Method::FullNat {
+                pool,
+                client_address,
+            } => {
+                let lease = lease(pool, destination, newcomer, ledger, snapshot, now)?;
+                Ok(Self {
+                    key: lease.reply,
+                    flags: initial_flags(client.protocol(), *client_address),
+                    taken_over: lease.taken_over,
+                    is_lent: true,
+                    ..one_way
+                })
+            }
+        }
+    }
+}
+
+/// A local endpoint for a connection to `destination`.
+fn lease(
+    pool: &LocalPool,
+    destination: &Destination,
+    newcomer: &Newcomer<'_>,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<LipLease, Verdict> {
+    let replies = Reply {
+        protocol: newcomer.headers.key.protocol(),
+        real: destination.real,
+        worker: newcomer.me,
+    };
+    let totals = &mut ledger.destinations[destination.id.0 as usize];
+    let mut search = LocalPortSearch {
+        cursor: &mut totals.local_port_cursor,
+        // Destinations begin apart: several may be one real server, whose tuples they share.
+        origin: ledger
+            .local_port_origin
+            .wrapping_mul(2 * destination.id.0 + 1),
+        table: &ledger.table,
+        now,
+    };
+    let lease = search.lease(pool, &replies, &snapshot.steering);
+    if lease.is_none() {
+        totals.local_ports_exhausted += 1;
+    }
+    lease.ok_or(Verdict::Drop(DropReason::LocalPortsExhausted))
+}
+
+fn initial_flags(protocol: Protocol, client_address: ClientAddress) -> Flags {
+    match (protocol, client_address) {
+        (Protocol::Tcp, ClientAddress::Toa) => Flags::TOA,
+        (Protocol::Udp, ClientAddress::Toa) => Flags::default(),
+    }
+}

@@ -1,0 +1,557 @@
+//! NAT, DR and TUN as IPVS does them: its transcripts, packet by packet.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use etherparse::{NetHeaders, PacketHeaders};
+use weir_director::{DropReason, Encapsulation, PuntReason, Scheduler, State, Verdict, WorkerId};
+use weir_testkit::{
+    By, Decoded, Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, Outcome, ROUTER_MAC,
+    Rig, Site, TcpOption, WAN, WAN_MAC, decode, echo_request, icmp, real_server_mac, tcp, udp,
+};
+use weir_wire::{Endpoint, Protocol};
+
+const FAMILIES: [Family; 2] = [IPV4, IPV6];
+
+/// One TCP and one UDP service of each family with two real servers.
+fn site(by: By) -> Site {
+    FAMILIES.iter().fold(Site::new().by(by), |site, family| {
+        let reals = match by {
+            By::FullNat | By::Nat => [family.real, family.other_real].map(String::from),
+            By::Dr | By::Tun(_) => [family.real, family.other_real].map(at_vport),
+        };
+        let destinations = [(reals[0].as_str(), 1), (reals[1].as_str(), 1)];
+        [Protocol::Tcp, Protocol::Udp]
+            .into_iter()
+            .fold(site, |site, protocol| {
+                site.service(protocol, family.vip, Scheduler::Rr, &destinations)
+            })
+    })
+}
+
+/// A real server as DR and TUN reach it.
+fn at_vport(real: &str) -> String {
+    let real = real.into_endpoint();
+    Endpoint::new(real.ip(), 80).to_string()
+}
+
+fn rig(by: By) -> Rig {
+    Rig::new(site(by))
+}
+
+/// rr picks the newest destination first.
+fn picked(family: Family) -> Endpoint {
+    family.other_real.into_endpoint()
+}
+
+fn from_server(frame: FrameBuilder, real: Endpoint) -> FrameBuilder {
+    frame.macs(real_server_mac(real.ip()), LAN_MAC)
+}
+
+fn state(rig: &Rig) -> Vec<(State, u32)> {
+    let mut states: Vec<_> = rig
+        .connections()
+        .iter()
+        .map(|view| (view.state, view.expires_ticks / 1000))
+        .collect();
+    states.sort_by_key(|(state, _)| *state as u8);
+    states
+}
+
+/// The transcript "NAT TCP life cycle".
+#[test]
+fn nat_lives_as_in_ipvs() {
+    for family in FAMILIES {
+        let mut rig = rig(By::Nat);
+        let (client, vip) = (family.client, family.vip);
+        let real = picked(family);
+        let inbound = format!("{client}>{real} ttl63");
+        let outbound = format!("{vip}>{client} ttl63");
+        let reply = |frame: FrameBuilder| from_server(frame, real);
+        let steps = [
+            (
+                tcp(client, vip).syn().seq(1),
+                "S",
+                &inbound,
+                State::SynRecv,
+                60,
+            ),
+            (
+                reply(tcp(real, client).syn().seq(9).ack(2)),
+                "SA",
+                &outbound,
+                State::SynRecv,
+                60,
+            ),
+            (
+                tcp(client, vip).seq(2).ack(10),
+                "A",
+                &inbound,
+                State::Established,
+                900,
+            ),
+            (
+                reply(tcp(real, client).fin().seq(10).ack(2)),
+                "FA",
+                &outbound,
+                State::FinWait,
+                120,
+            ),
+            (
+                tcp(client, vip).fin().seq(2).ack(11),
+                "FA",
+                &inbound,
+                State::TimeWait,
+                120,
+            ),
+            (
+                reply(tcp(real, client).seq(11).ack(3)),
+                "A",
+                &outbound,
+                State::TimeWait,
+                120,
+            ),
+        ];
+        for (frame, flags, way, expected, timeout) in steps {
+            let outcome = rig.send(&frame);
+            let port = if *way == inbound { LAN } else { WAN };
+            assert_eq!(outcome.verdict, Verdict::Transmit(port));
+            let sent = decode(&outcome.frame);
+            assert_eq!(sent.to_string(), format!("tcp {flags} {way}"));
+            let macs = if port == LAN {
+                (LAN_MAC, real_server_mac(real.ip()))
+            } else {
+                (WAN_MAC, ROUTER_MAC)
+            };
+            assert_eq!((sent.source_mac, sent.destination_mac), macs);
+            assert_eq!(state(&rig), [(expected, timeout)]);
+        }
+    }
+}
+
+/// The transcript "UDP NAT + ICMP errors".
+#[test]
+fn nat_translates_datagrams_and_errors_about_them() {
+    let (client, vip, real) = (IPV4.client, IPV4.vip, picked(IPV4));
+    let mut rig = rig(By::Nat);
+    let ask = || udp(client, vip).data(b"ask");
+    assert_eq!(
+        rig.forward(&ask()).to_string(),
+        format!("udp {client}>{real} ttl63 3 bytes")
+    );
+    let reply = from_server(udp(real, client).data(b"told"), real);
+    assert_eq!(
+        rig.forward(&reply).to_string(),
+        format!("udp {vip}>{client} ttl63 4 bytes")
+    );
+    let (cip, vip_alone) = (client.into_endpoint().ip(), vip.into_endpoint().ip());
+    // From the real server, and from a router on its side.
+    for (sender, kind) in [(real, [3, 3]), ("10.0.0.99:0".into_endpoint(), [3, 4])] {
+        let error =
+            icmp(sender, client, kind, [0; 4]).data(&udp(client, real).data(b"ask").packet_bytes());
+        let [kind, code] = kind;
+        assert_eq!(
+            rig.forward(&from_server(error, real)).to_string(),
+            format!("icmp {kind}/{code} {vip_alone}>{cip} ttl63 {{udp {client}>{vip} ttl64}}")
+        );
+    }
+    // From the client about a reply.
+    for kind in [[3, 3], [11, 0]] {
+        let error =
+            icmp(client, vip, kind, [0; 4]).data(&udp(vip, client).data(b"told").packet_bytes());
+        let [kind, code] = kind;
+        assert_eq!(
+            rig.forward(&error).to_string(),
+            format!(
+                "icmp {kind}/{code} {cip}>{} ttl63 {{udp {real}>{client} ttl64}}",
+                real.ip()
+            )
+        );
+    }
+    let unknown = icmp("203.0.113.9:0", vip, [3, 3], [0; 4])
+        .data(&udp(vip, "198.51.100.7:5999").data(b"told").packet_bytes());
+    assert_eq!(
+        rig.send(&unknown).verdict,
+        Verdict::Drop(DropReason::IcmpUnrelated)
+    );
+}
+
+/// The transcript "reply with no conn": the director is the real servers' gateway.
+#[test]
+fn packets_of_nat_servers_that_belong_to_no_connection_are_routed() {
+    for family in FAMILIES {
+        let mut rig = rig(By::Nat);
+        let (real, elsewhere) = (picked(family), family.client);
+        for frame in [
+            tcp(real, elsewhere).seq(1).ack(1),
+            udp(real, elsewhere).data(b"query"),
+            echo_request(real, elsewhere),
+        ] {
+            let outcome = rig.send(&from_server(frame, real));
+            assert_eq!(outcome.verdict, Verdict::Transmit(WAN));
+            let sent = decode(&outcome.frame);
+            assert_eq!(
+                (sent.ttl, sent.source.ip(), sent.destination_mac),
+                (63, real.ip(), ROUTER_MAC)
+            );
+        }
+        // And what comes back to it from outside.
+        let answer = udp(elsewhere, real).data(b"answer");
+        assert_eq!(rig.send(&answer).verdict, Verdict::Transmit(LAN));
+        assert!(rig.connections().is_empty());
+        // Nobody else's: weir is no router.
+        let stranger = if family.client.starts_with('[') {
+            "[fd00::77]:9"
+        } else {
+            "10.0.0.77:9"
+        };
+        let frame = from_server(udp(stranger, elsewhere).data(b"x"), real);
+        assert_eq!(
+            rig.send(&frame).verdict,
+            Verdict::Drop(DropReason::AddressNotOurs)
+        );
+        let last = from_server(udp(real, elsewhere).data(b"x").ttl(1), real);
+        assert_eq!(
+            rig.send(&last).verdict,
+            Verdict::Drop(DropReason::TtlExceeded)
+        );
+    }
+}
+
+/// Two VIPs, one real server, one L4 port of a client: replies of the two could not be told apart.
+#[test]
+fn nat_refuses_a_flow_whose_replies_are_anothers() {
+    let site = ["192.0.2.100:80", "192.0.2.101:80"]
+        .iter()
+        .fold(Site::new().by(By::Nat), |site, vip| {
+            site.service(Protocol::Tcp, vip, Scheduler::Rr, &[(IPV4.real, 1)])
+        });
+    let mut rig = Rig::new(site);
+    rig.forward(&tcp(IPV4.client, "192.0.2.100:80").syn());
+    let second = tcp(IPV4.client, "192.0.2.101:80").syn();
+    assert_eq!(
+        rig.send(&second).verdict,
+        Verdict::Drop(DropReason::NatFlowTaken)
+    );
+    // Once the first is over its place is free.
+    let reset = from_server(tcp(IPV4.real, IPV4.client).rst(), IPV4.real.into_endpoint());
+    rig.forward(&reset);
+    rig.forward(&second);
+    assert_eq!(rig.connections().len(), 1);
+}
+
+/// The client's owner is the same for both directions, whatever worker gets the packet.
+#[test]
+fn nat_replies_find_the_worker_that_owns_the_client() {
+    let mut rig = Rig::new(site(By::Nat).workers(3));
+    let mut n_handed_off = 0;
+    for cport in 40_000..40_030 {
+        let client = Endpoint::new(IPV4.client.into_endpoint().ip(), cport);
+        let opened = rig.receive(WorkerId(1), &tcp(client, IPV4.vip).syn().bytes());
+        let real = decode(&opened.frame).destination;
+        for worker in 0..3 {
+            let reply = from_server(tcp(real, client).syn().ack(1), real);
+            let outcome = rig.receive(WorkerId(worker), &reply.bytes());
+            assert_eq!(
+                (outcome.verdict, outcome.worker),
+                (Verdict::Transmit(WAN), opened.worker)
+            );
+            assert_eq!(decode(&outcome.frame).source, IPV4.vip.into_endpoint());
+            n_handed_off += u32::from(outcome.was_handed_off);
+        }
+    }
+    assert_eq!(n_handed_off, 60);
+}
+
+/// The transcript "DR": only MAC addresses and the TTL change, and the state follows the client alone.
+#[test]
+fn dr_lives_as_in_ipvs() {
+    for family in FAMILIES {
+        let mut rig = rig(By::Dr);
+        let (client, vip) = (family.client, family.vip);
+        let real = picked(family);
+        let way = format!("{client}>{vip} ttl63");
+        let options = TcpOption::of_syn();
+        let steps = [
+            (
+                tcp(client, vip).syn().options(&options),
+                "S",
+                State::SynRecv,
+                60,
+            ),
+            (tcp(client, vip).ack(1), "A", State::Established, 900),
+            (tcp(client, vip).fin().ack(1), "FA", State::FinWait, 120),
+            (
+                tcp(client, vip).syn().options(&options),
+                "S",
+                State::SynRecv,
+                60,
+            ),
+        ];
+        for (frame, flags, expected, timeout) in steps {
+            let outcome = rig.send(&frame);
+            assert_eq!(outcome.verdict, Verdict::Transmit(LAN));
+            let sent = decode(&outcome.frame);
+            assert!(
+                sent.to_string().starts_with(&format!("tcp {flags} {way}")),
+                "{sent}"
+            );
+            assert_eq!(
+                (sent.source_mac, sent.destination_mac),
+                (LAN_MAC, real_server_mac(real.ip()))
+            );
+            assert_eq!(outcome.frame.len(), frame.bytes().len());
+            assert_eq!(state(&rig), [(expected, timeout)]);
+        }
+        let last = tcp(client, vip).ack(1).ttl(1);
+        assert_eq!(
+            rig.send(&last).verdict,
+            Verdict::Punt(PuntReason::TtlExceeded)
+        );
+        // An error about what the real server sent to the client goes to the real server.
+        let kind = if family.client.starts_with('[') {
+            [1, 4]
+        } else {
+            [3, 3]
+        };
+        let error = icmp(client, vip, kind, [0; 4]).data(&tcp(vip, client).ack(1).packet_bytes());
+        let outcome = rig.send(&error);
+        assert_eq!(outcome.verdict, Verdict::Transmit(LAN));
+        assert_eq!(
+            decode(&outcome.frame).destination_mac,
+            real_server_mac(real.ip())
+        );
+        rig.pass(Duration::from_secs(61));
+        assert!(rig.connections().is_empty());
+    }
+}
+
+/// What is inside a tunnel, as a frame of its own; and the outer packet's source, destination, TTL and length.
+fn unwrapped(outcome: &Outcome, shim_bytes: usize) -> (Decoded, IpAddr, IpAddr, u8) {
+    let frame = &outcome.frame;
+    let headers = PacketHeaders::from_ethernet_slice(frame).unwrap();
+    let (source, destination, ttl, header_bytes, ip_bytes) = match headers.net.unwrap() {
+        NetHeaders::Ipv4(ip, _) => {
+            assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+            (
+                ip.source.into(),
+                ip.destination.into(),
+                ip.time_to_live,
+                20,
+                usize::from(ip.total_len),
+            )
+        }
+        NetHeaders::Ipv6(ip, _) => (
+            ip.source.into(),
+            ip.destination.into(),
+            ip.hop_limit,
+            40,
+            40 + usize::from(ip.payload_length),
+        ),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        frame.len(),
+        14 + ip_bytes,
+        "no padding, and the right length"
+    );
+    let inner = &frame[14 + header_bytes + shim_bytes..];
+    let ether_type: [u8; 2] = if inner[0] >> 4 == 4 {
+        [8, 0]
+    } else {
+        [0x86, 0xdd]
+    };
+    let inner = [&[0; 12][..], &ether_type, inner].concat();
+    (decode(&inner), source, destination, ttl)
+}
+
+/// The transcript "TUN ipip", and the other encapsulations, over both families.
+#[test]
+fn tun_puts_the_packet_into_another() {
+    let kinds = [
+        (Encapsulation::Ipip, 0),
+        (Encapsulation::Gre { checksum: false }, 4),
+        (Encapsulation::Gre { checksum: true }, 8),
+        (
+            Encapsulation::Gue {
+                destination_port: 6080,
+                checksum: false,
+            },
+            12,
+        ),
+        (
+            Encapsulation::Gue {
+                destination_port: 5555,
+                checksum: true,
+            },
+            12,
+        ),
+    ];
+    for (encapsulation, shim_bytes) in kinds {
+        for (family, other) in [(IPV4, IPV4), (IPV6, IPV6), (IPV4, IPV6), (IPV6, IPV4)] {
+            let real = at_vport(other.real);
+            let site = Site::new().by(By::Tun(encapsulation)).service(
+                Protocol::Tcp,
+                family.vip,
+                Scheduler::Rr,
+                &[(&real, 1)],
+            );
+            let mut rig = Rig::new(site);
+            let (client, vip) = (family.client, family.vip);
+            let real = real.into_endpoint().ip();
+            let dip: IpAddr = if real.is_ipv4() {
+                "10.0.0.1"
+            } else {
+                "fd00::1"
+            }
+            .parse()
+            .unwrap();
+            for (frame, expected) in [
+                (tcp(client, vip).syn(), State::SynRecv),
+                (tcp(client, vip).ack(1).data(b"odd"), State::Established),
+                (tcp(client, vip).fin().ack(1), State::FinWait),
+            ] {
+                let outcome = rig.send(&frame);
+                assert_eq!(outcome.verdict, Verdict::Transmit(LAN));
+                let (inner, source, destination, ttl) = unwrapped(&outcome, shim_bytes);
+                assert_eq!((source, destination, ttl), (dip, real, 63));
+                assert_eq!(
+                    (inner.source, inner.destination, inner.ttl),
+                    (client.into_endpoint(), vip.into_endpoint(), 63)
+                );
+                assert_eq!(state(&rig)[0].0, expected);
+                let outer = &outcome.frame[14..][..outcome.frame.len() - 14];
+                check_shim(
+                    outer,
+                    &inner_bytes(outer, shim_bytes),
+                    encapsulation,
+                    family,
+                );
+            }
+            // What does not fit is answered with what would have.
+            let large = tcp(client, vip).ack(1).data_bytes(1460 - 20);
+            let outer_bytes = if real.is_ipv4() { 20 } else { 40 } + shim_bytes as u16;
+            assert_eq!(
+                rig.send(&large).verdict,
+                if usize::from(1500 - outer_bytes) < large.packet_bytes().len() {
+                    Verdict::Punt(PuntReason::TooBig {
+                        mtu: 1500 - outer_bytes,
+                    })
+                } else {
+                    Verdict::Transmit(LAN)
+                }
+            );
+        }
+    }
+}
+
+fn inner_bytes(outer: &[u8], shim_bytes: usize) -> Vec<u8> {
+    let header_bytes = if outer[0] >> 4 == 4 { 20 } else { 40 };
+    outer[header_bytes + shim_bytes..].to_vec()
+}
+
+/// What stands between the outer header and the inner packet.
+fn check_shim(outer: &[u8], inner: &[u8], encapsulation: Encapsulation, family: Family) {
+    let is_ipv6 = family.client.starts_with('[');
+    let (header_bytes, protocol) = if outer[0] >> 4 == 4 {
+        (20, outer[9])
+    } else {
+        (40, outer[6])
+    };
+    let shim = &outer[header_bytes..outer.len() - inner.len()];
+    let inner_protocol = if is_ipv6 { 41 } else { 4 };
+    let ether_type: [u8; 2] = if is_ipv6 { [0x86, 0xdd] } else { [8, 0] };
+    match encapsulation {
+        Encapsulation::Ipip => assert_eq!(protocol, inner_protocol),
+        Encapsulation::Gre { checksum } => {
+            assert_eq!((protocol, &shim[2..4]), (47, &ether_type[..]));
+            assert_eq!(shim[0], if checksum { 0x80 } else { 0 });
+            if checksum {
+                assert_eq!(ones_complement_sum(&[shim, inner].concat()), 0xffff);
+            }
+        }
+        Encapsulation::Gue {
+            destination_port,
+            checksum,
+        } => {
+            assert_eq!(
+                (protocol, &shim[2..4]),
+                (17, &destination_port.to_be_bytes()[..])
+            );
+            assert!(shim[0] >= 0xc0, "an ephemeral source port");
+            assert_eq!(
+                usize::from(u16::from_be_bytes([shim[4], shim[5]])),
+                shim.len() + inner.len()
+            );
+            assert_eq!(&shim[8..], &[0, inner_protocol, 0, 0]);
+            if checksum {
+                let addresses = if header_bytes == 20 {
+                    &outer[12..20]
+                } else {
+                    &outer[8..40]
+                };
+                let len = (shim.len() + inner.len()) as u16;
+                let pseudo = [addresses, &[0, 17], &len.to_be_bytes()].concat();
+                assert_eq!(
+                    ones_complement_sum(&[&pseudo, shim, inner].concat()),
+                    0xffff
+                );
+            } else {
+                assert_eq!(&shim[6..8], &[0, 0]);
+            }
+        }
+    }
+}
+
+/// RFC 1071, word by word.
+fn ones_complement_sum(bytes: &[u8]) -> u16 {
+    let words = bytes
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+#[test]
+fn a_tunnel_without_headroom_is_refused_by_name() {
+    let mut rig = rig(By::Tun(Encapsulation::Ipip)).headroom(19);
+    let syn = tcp(IPV4.client, IPV4.vip).syn();
+    assert_eq!(
+        rig.send(&syn).verdict,
+        Verdict::Drop(DropReason::NoHeadroom)
+    );
+}
+
+/// "Existing connections keep their forwarding method when the service is deleted and added again with another."
+#[test]
+fn living_connections_keep_the_method_they_began_with() {
+    let mut rig = rig(By::Dr);
+    rig.forward(&tcp(IPV4.client, IPV4.vip).syn());
+    rig.publish(|site| {
+        site.by(By::Nat)
+            .service(Protocol::Tcp, IPV4.vip, Scheduler::Rr, &[(IPV4.real, 1)])
+    });
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).ack(1));
+    assert_eq!(sent.destination, IPV4.vip.into_endpoint(), "still DR");
+    let sent = rig.forward(&tcp("198.51.100.7:40001", IPV4.vip).syn());
+    assert_eq!(
+        sent.destination,
+        IPV4.real.into_endpoint(),
+        "NAT from now on"
+    );
+}
+
+/// A client that no route leads to is no matter of DR's: the real server answers.
+#[test]
+fn one_way_methods_need_no_way_back() {
+    for (by, verdict) in [
+        (By::Dr, Verdict::Transmit(LAN)),
+        (By::Nat, Verdict::Drop(DropReason::NoRoute)),
+    ] {
+        let mut rig = Rig::new(site(by).without_default_routes());
+        assert_eq!(rig.send(&tcp(IPV4.client, IPV4.vip).syn()).verdict, verdict);
+    }
+}
