@@ -201,13 +201,12 @@ pub fn set_addresses(header: &mut [u8; HEADER_BYTES], addresses: u64) {
     mend(header, delta);
 }
 
-/// Writes a total length and mends the header checksum.
+/// Adds `n_bytes` to the total length, which does not overflow, and mends the header checksum.
 #[inline]
-pub fn set_total_bytes(header: &mut [u8; HEADER_BYTES], total_bytes: u16) {
-    let new = total_bytes.to_be_bytes();
-    let delta = Delta::replacing(&header[2..4], &new);
-    header[2..4].copy_from_slice(&new);
-    mend(header, delta);
+pub fn grow(header: &mut [u8; HEADER_BYTES], n_bytes: u16) {
+    let total_bytes = u16::from_be_bytes([header[2], header[3]]).wrapping_add(n_bytes);
+    header[2..4].copy_from_slice(&total_bytes.to_be_bytes());
+    mend(header, Delta::growing(n_bytes));
 }
 
 #[inline]

@@ -207,8 +207,9 @@ pub fn set_addresses(header: &mut [u8; HEADER_BYTES], source: [u64; 2], destinat
     }
 }
 
-/// Writes a payload length.
+/// Adds `n_bytes` to the payload length, which does not overflow.
 #[inline]
-pub fn set_payload_bytes(header: &mut [u8; HEADER_BYTES], payload_bytes: u16) {
+pub fn grow(header: &mut [u8; HEADER_BYTES], n_bytes: u16) {
+    let payload_bytes = u16::from_be_bytes([header[4], header[5]]).wrapping_add(n_bytes);
     header[4..6].copy_from_slice(&payload_bytes.to_be_bytes());
 }

@@ -12,7 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{self, Delta};
-use crate::{Content, Endpoint, Headers, Packet, ipv4, ipv6, tcp};
+use crate::{Content, Endpoint, FlowKey, Headers, Packet, ethernet, ipv4, ipv6, tcp};
 
 /// Bytes of the option for an IPv4 client.
 const IPV4_BYTES: usize = 8;
@@ -41,26 +41,34 @@ pub fn len_bytes(headers: &Headers) -> u16 {
     }
 }
 
-/// Puts the option `kind` with `client` into a TCP segment. `kind` is one that has a length (not 0 or 1).
+/// Puts the option `kind` with the client's endpoint, the source of the packet, into a TCP segment. `kind` is one that
+/// has a length (not 0 or 1).
 ///
 /// `headers` is what [`Headers::parse`] learned of this packet. Afterwards it still says where each header begins; the
 /// packet's end and the length of its TCP header are greater by what was inserted.
 #[inline]
-pub fn insert(packet: &mut Packet<'_>, headers: &Headers, kind: u8, client: Endpoint) -> Toa {
-    let [port_high, port_low] = client.port().to_be_bytes();
-    match client.ip() {
-        IpAddr::V4(address) => {
-            let mut option = [kind, IPV4_BYTES as u8, port_high, port_low, 0, 0, 0, 0];
-            option[4..].copy_from_slice(&address.octets());
-            insert_option(packet, headers, &option)
+pub fn insert(packet: &mut Packet<'_>, headers: &Headers, kind: u8) -> Toa {
+    match headers.key {
+        FlowKey::V4(key) => {
+            let address = u64::from_le(key.addresses) << 32;
+            let option = u64::from(beginning::<IPV4_BYTES>(kind, key.l4_ports)) | address;
+            insert_option(packet, headers, &option.to_le_bytes())
         }
-        IpAddr::V6(address) => {
+        FlowKey::V6(key) => {
             let mut option = [0; IPV6_BYTES];
-            option[..4].copy_from_slice(&[kind, IPV6_BYTES as u8, port_high, port_low]);
-            option[4..].copy_from_slice(&address.octets());
+            let beginning = beginning::<IPV6_BYTES>(kind, key.l4_ports);
+            option[..4].copy_from_slice(&beginning.to_le_bytes());
+            option[4..].copy_from_slice(key.source.map(u64::to_ne_bytes).as_flattened());
             insert_option(packet, headers, &option)
         }
     }
+}
+
+/// Kind, length and the source's L4 port, first byte lowest: made as one number, because what is put together byte by
+/// byte in memory cannot be read as a whole at once.
+#[inline]
+fn beginning<const LEN: usize>(kind: u8, l4_ports: u32) -> u32 {
+    u32::from(kind) | (LEN as u32) << 8 | u32::from_le(l4_ports) << 16
 }
 
 /// Three phases, so that nothing is half done: (1) a client's own options go, whatever happens; (2) all there is to
@@ -79,7 +87,8 @@ fn insert_option<const N: usize>(
     };
 
     // (1)
-    if let Some(own) = tcp::find_option(header, option[0])
+    if headers.tcp_options == tcp::Options::Any
+        && let Some(own) = tcp::find_option(header, option[0])
         && replace_own(header, own.start, option)
     {
         return Toa::Overwritten;
@@ -97,49 +106,60 @@ fn insert_option<const N: usize>(
     };
 
     // (3)
-    let fixed_end = l4 + tcp::HEADER_BYTES;
-    match fixed_end {
-        IPV4_FIXED_END => move_front::<IPV4_FIXED_END, N>(frame),
-        IPV6_FIXED_END => move_front::<IPV6_FIXED_END, N>(frame),
-        _ => frame.copy_within(N..N + fixed_end, 0),
+    match l4 + tcp::HEADER_BYTES {
+        IPV4_FIXED_END if l3 == L3 => put_plain::<IPV4_FIXED_END, N>(frame, option),
+        IPV6_FIXED_END if l3 == L3 => put_plain::<IPV6_FIXED_END, N>(frame, option),
+        _ => put(frame, headers, option),
     }
-    frame[fixed_end..fixed_end + N].copy_from_slice(option);
-    set_ip_bytes(frame, headers, l3, headers.ip_bytes() + N as u16);
-    mend_tcp(&mut frame[l4..], option);
     Toa::Inserted(N as u16)
 }
 
-/// Where the fixed TCP header ends in an untagged frame without IP options: Ethernet, IPv4, TCP.
-const IPV4_FIXED_END: usize = 14 + 20 + 20;
-/// Likewise: Ethernet, IPv6, TCP.
-const IPV6_FIXED_END: usize = 14 + 40 + 20;
+/// Where the IP header begins in an untagged frame.
+const L3: usize = ethernet::HEADER_BYTES;
+/// Where the fixed TCP header ends in an untagged frame without IP options.
+const IPV4_FIXED_END: usize = L3 + ipv4::HEADER_BYTES + tcp::HEADER_BYTES;
+/// Likewise, over IPv6.
+const IPV6_FIXED_END: usize = L3 + ipv6::HEADER_BYTES + tcp::HEADER_BYTES;
 
-/// Moves `LEN` bytes to the frame's start from `N` bytes behind it. Both numbers are constants, so that the copy is
-/// a few vector moves and no call.
+/// As [`put`] in the common case, for whose constants the copy is a few vector moves and one look at the frame's length
+/// is enough.
 #[inline]
-fn move_front<const LEN: usize, const N: usize>(frame: &mut [u8]) {
-    let Some(moved) = frame
-        .get(N..)
-        .and_then(|rest| rest.first_chunk::<LEN>())
-        .copied()
-    else {
+fn put_plain<const FIXED_END: usize, const N: usize>(frame: &mut [u8], option: &[u8; N]) {
+    let Some(frame) = frame.get_mut(..FIXED_END + N) else {
         return;
     };
-    if let Some(front) = frame.first_chunk_mut() {
-        *front = moved;
+    let moved = frame[N..].first_chunk::<FIXED_END>().copied();
+    let (front, gap) = frame.split_at_mut(FIXED_END);
+    front.copy_from_slice(&moved.unwrap_or([0; FIXED_END]));
+    gap.copy_from_slice(option);
+    let (ip, tcp) = front[L3..].split_at_mut(FIXED_END - L3 - tcp::HEADER_BYTES);
+    match ip.first_chunk_mut() {
+        Some(header) if FIXED_END == IPV4_FIXED_END => ipv4::grow(header, N as u16),
+        _ => {
+            if let Some(header) = ip.first_chunk_mut() {
+                ipv6::grow(header, N as u16);
+            }
+        }
     }
+    mend_tcp(tcp, option);
 }
 
-/// Writes the new length of the IP packet.
-#[inline]
-fn set_ip_bytes(frame: &mut [u8], headers: &Headers, l3: usize, ip_bytes: u16) {
+/// Moves everything up to the fixed TCP header to the start of a frame that has grown by `N` bytes at its front, and
+/// writes the option behind it.
+#[cold]
+fn put<const N: usize>(frame: &mut [u8], headers: &Headers, option: &[u8; N]) {
+    let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
+    let fixed_end = l4 + tcp::HEADER_BYTES;
+    frame.copy_within(N..N + fixed_end, 0);
+    frame[fixed_end..fixed_end + N].copy_from_slice(option);
     if headers.is_ipv6() {
         if let Some(header) = frame[l3..].first_chunk_mut() {
-            ipv6::set_payload_bytes(header, ip_bytes - ipv6::HEADER_BYTES as u16);
+            ipv6::grow(header, N as u16);
         }
     } else if let Some(header) = frame[l3..].first_chunk_mut() {
-        ipv4::set_total_bytes(header, ip_bytes);
+        ipv4::grow(header, N as u16);
     }
+    mend_tcp(&mut frame[l4..], option);
 }
 
 /// Writes the new data offset. The checksum counts it, the option, and the length in the pseudo-header.
@@ -147,9 +167,13 @@ fn set_ip_bytes(frame: &mut [u8], headers: &Headers, l3: usize, ip_bytes: u16) {
 fn mend_tcp<const N: usize>(segment: &mut [u8], option: &[u8; N]) {
     let offset_change = (N as u8 / 4) << 4;
     segment[12] += offset_change;
-    let delta = Delta(checksum::sum(option))
-        + Delta(u16::from_ne_bytes([offset_change, 0]))
-        + Delta::growing(N as u16);
+    let fixed = Delta(u16::from_ne_bytes([offset_change, 0])) + Delta::growing(N as u16);
+    let (words, rest) = option.as_chunks::<8>();
+    let delta = words
+        .iter()
+        .fold(Delta(checksum::sum(rest)) + fixed, |delta, word| {
+            delta + Delta::of_word(u64::from_ne_bytes(*word))
+        });
     tcp::mend(segment, delta);
 }
 

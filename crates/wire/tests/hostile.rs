@@ -10,8 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use weir_wire::icmpv6::{listener, neighbour};
 use weir_wire::{
-    Content, Endpoint, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, tcp,
-    toa, udp,
+    Content, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, toa, udp,
 };
 
 const MUTATIONS_PER_KIND: usize = 4000;
@@ -120,8 +119,7 @@ fn edit(frame: &[u8], mut headers: Headers, is_right: bool) {
     let mut room = [&[0; HEADROOM as usize], frame].concat();
     let (mut start, mut len) = (HEADROOM, frame.len() as u16);
     let mut packet = Packet::new(&mut room, &mut start, &mut len);
-    let client = Endpoint::from(([198, 51, 100, 7], 40000));
-    let toa = toa::insert(&mut packet, &headers, 254, client);
+    let toa = toa::insert(&mut packet, &headers, 254);
     if let toa::Toa::Inserted(n_bytes) = toa {
         headers.end += n_bytes;
         headers.l4_header_bytes += n_bytes as u8;

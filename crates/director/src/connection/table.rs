@@ -9,7 +9,7 @@
 //! a guess may be stale; `confirm` compares whole keys and looks again if it fails.
 
 use weir_memory::{MapError, prefetch};
-use weir_wire::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6};
+use weir_wire::{FlowKey, FlowKeyV4, FlowKeyV6};
 
 use super::index::{Index, Slot};
 use super::links::{self, Links};
@@ -454,10 +454,5 @@ impl Table {
             inbound_bytes: connection.bytes(Direction::Inbound),
             outbound_bytes: connection.bytes(Direction::Outbound),
         })
-    }
-
-    /// CIP and cport of a connection.
-    pub(crate) fn client(&self, id: EntryId) -> Endpoint {
-        self.key(id, Direction::Inbound).source()
     }
 }

@@ -8,7 +8,7 @@ use weir_wire::toa::{self, Toa};
 use weir_wire::{Content, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp};
 
 use super::{client_address, sequence};
-use crate::connection::{Connection, Direction, EntryId, Flags, Found, Table};
+use crate::connection::{Connection, Direction, Flags, Found, Table};
 use crate::ledger::Ledger;
 use crate::{NextHop, PuntReason, Snapshot, Tick, Verdict};
 
@@ -38,10 +38,16 @@ pub(super) fn apply(
         return Err(refuse(headers, connection, direction, hop, growth));
     }
     // (2) The connection learns of it.
-    let is_plain = !is_toa_due && is_plain(headers, connection, direction);
+    let is_plain = is_plain(headers, connection, direction);
     ledger.count(found, headers.ip_bytes(), now);
     if !is_plain {
         attend(packet, headers, found, ledger, snapshot, now, is_toa_due);
+    }
+    if is_toa_due {
+        match toa::insert(packet, headers, snapshot.settings.toa_kind) {
+            Toa::Inserted(_) | Toa::Overwritten => {}
+            Toa::NoSpace => ledger.n_toa_omitted += 1,
+        }
     }
     // (3) Both ends are rewritten. That the packet may have grown moves none of its headers.
     rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
@@ -70,7 +76,7 @@ fn is_plain(headers: &Headers, connection: &Connection, direction: Direction) ->
         }
 }
 
-/// What else there is to do for a TCP segment: the state follows it, numbers and options are edited, TOA goes in.
+/// What else there is to do for a TCP segment: the state follows it, numbers and options are edited.
 #[inline(never)]
 fn attend(
     packet: &mut Packet<'_>,
@@ -93,9 +99,6 @@ fn attend(
         }
         Direction::Outbound => edit_outbound(header, headers, connection),
     }
-    if is_toa_due {
-        insert_toa(packet, headers, id, ledger, snapshot);
-    }
 }
 
 /// Why a packet, to be forwarded with `growth` more bytes, goes no further.
@@ -116,21 +119,6 @@ fn refuse(
         super::refuse_size(headers, mtu)
     } else {
         Verdict::Punt(PuntReason::TtlExceeded)
-    }
-}
-
-/// Inserts TOA, or counts that there was no room for it.
-fn insert_toa(
-    packet: &mut Packet<'_>,
-    headers: &Headers,
-    id: EntryId,
-    ledger: &mut Ledger,
-    snapshot: &Snapshot,
-) {
-    let client = ledger.table.client(id);
-    match toa::insert(packet, headers, snapshot.settings.toa_kind, client) {
-        Toa::Inserted(_) | Toa::Overwritten => {}
-        Toa::NoSpace => ledger.n_toa_omitted += 1,
     }
 }
 

@@ -32,10 +32,12 @@ pub(crate) fn apply(
     now: Tick,
 ) -> Verdict {
     let flags = ledger.table.get(found.id).flags;
-    let outcome = if flags.has(Flags::TUNNEL) {
-        tun::apply(packet, headers, found, ledger, snapshot, now)
-    } else if flags.has(Flags::ONE_WAY) {
-        dr::apply(packet, headers, found, ledger, snapshot, now)
+    let outcome = if flags.has(Flags::ONE_WAY) {
+        if flags.has(Flags::TUNNEL) {
+            tun::apply(packet, headers, found, ledger, snapshot, now)
+        } else {
+            dr::apply(packet, headers, found, ledger, snapshot, now)
+        }
     } else if headers.content == Content::IcmpError {
         related::apply(packet, headers, found, ledger, snapshot)
     } else {

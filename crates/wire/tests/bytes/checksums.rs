@@ -73,16 +73,16 @@ proptest! {
     }
 
     #[test]
-    fn an_ipv4_rewrite_keeps_the_header_valid(addresses in any::<u64>(), ttl in 1u8.., total in any::<u16>()) {
+    fn an_ipv4_rewrite_keeps_the_header_valid(addresses in any::<u64>(), ttl in 1u8.., growth in 0u16..60_000) {
         let source = "198.51.100.7".parse().unwrap();
         let destination = "192.0.2.100".parse().unwrap();
         let new = ipv4::NewHeader { source, destination, protocol: 6, ttl, payload_bytes: 77 };
         let mut header = new.write();
         let delta = Delta::replacing(&header[12..], &addresses.to_ne_bytes());
         ipv4::rewrite(&mut header, addresses, delta);
-        ipv4::set_total_bytes(&mut header, total);
+        ipv4::grow(&mut header, growth);
         prop_assert_eq!(header[8], ttl - 1);
-        prop_assert_eq!(&header[2..4], &total.to_be_bytes());
+        prop_assert_eq!(&header[2..4], &(97 + growth).to_be_bytes());
         prop_assert_eq!(&header[12..], &addresses.to_ne_bytes());
         let (read, _) = etherparse::Ipv4Header::from_slice(&header).unwrap();
         prop_assert_eq!(read.header_checksum, read.calc_header_checksum());

@@ -10,12 +10,12 @@ use crate::frames::{self, *};
 const KIND: u8 = 254;
 
 /// Inserts into a frame that has `headroom` free bytes before it.
-fn insert(frame: &[u8], headroom: u16, client: &str) -> (Toa, Vec<u8>) {
+fn insert(frame: &[u8], headroom: u16) -> (Toa, Vec<u8>) {
     let mut room = [vec![0xdd; usize::from(headroom)], frame.to_vec()].concat();
     let (mut start, mut len) = (headroom, frame.len() as u16);
     let mut headers = Headers::parse(frame).unwrap();
     let mut packet = Packet::new(&mut room, &mut start, &mut len);
-    let toa = toa::insert(&mut packet, &headers, KIND, endpoint(client));
+    let toa = toa::insert(&mut packet, &headers, KIND);
     let changed = packet.frame().to_vec();
     let again = Headers::parse(&changed).unwrap();
     if let Toa::Inserted(n_bytes) = toa {
@@ -41,7 +41,7 @@ fn it_stands_right_after_the_fixed_header_and_moves_nothing_else() {
     for (client, vip) in FLOWS {
         for options in [&[][..], &NOP_NOP_TIMESTAMPS, &SYN_OPTIONS] {
             let frame = tcp(client, vip, acknowledging, options, b"odd");
-            let (toa, changed) = insert(&frame, 64, client);
+            let (toa, changed) = insert(&frame, 64);
             let n_bytes = toa::len_bytes(&Headers::parse(&frame).unwrap());
             assert_eq!(toa, Toa::Inserted(n_bytes));
             assert_eq!(changed.len(), frame.len() + usize::from(n_bytes));
@@ -63,12 +63,12 @@ fn it_stands_right_after_the_fixed_header_and_moves_nothing_else() {
 
 #[test]
 fn the_lengths_are_those_of_the_interface() {
-    let (_, changed) = insert(&tcp(CLIENT_V4, VIP_V4, opening, &[], &[]), 8, CLIENT_V4);
+    let (_, changed) = insert(&tcp(CLIENT_V4, VIP_V4, opening, &[], &[]), 8);
     assert_eq!(
         header_of(&changed)[20..],
         [254, 8, 0x9c, 0x40, 198, 51, 100, 7]
     );
-    let (_, changed) = insert(&tcp(CLIENT_V6, VIP_V6, opening, &[], &[]), 20, CLIENT_V6);
+    let (_, changed) = insert(&tcp(CLIENT_V6, VIP_V6, opening, &[], &[]), 20);
     let address = [0x20, 1, 0xd, 0xb8, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
     assert_eq!(
         header_of(&changed)[20..],
@@ -86,7 +86,7 @@ fn ip_options_and_extension_headers_move_along() {
     let v6 = with_extensions(atomic_fragment());
     for (ip, (client, vip)) in [v4, v6].into_iter().zip(FLOWS) {
         let frame = tcp_over(ip, client, vip, acknowledging, &[], b"data");
-        let (toa, changed) = insert(&frame, 64, client);
+        let (toa, changed) = insert(&frame, 64);
         assert!(matches!(toa, Toa::Inserted(_)));
         assert_eq!(toa::read(header_of(&changed), KIND), Some(endpoint(client)));
         let l4 = usize::from(Headers::parse(&frame).unwrap().l4);
@@ -100,7 +100,7 @@ fn ip_options_and_extension_headers_move_along() {
 fn padding_stays_padding() {
     let mut frame = tcp(CLIENT_V4, VIP_V4, acknowledging, &[], &[]);
     frame.resize(60, 0xee);
-    let (_, changed) = insert(&frame, 8, CLIENT_V4);
+    let (_, changed) = insert(&frame, 8);
     assert_eq!(
         (changed.len(), Headers::parse(&changed).unwrap().end),
         (68, 62)
@@ -116,7 +116,7 @@ fn a_clients_own_option_never_passes() {
         let nops = [1].repeat(n_nops);
         let options = [&nops[..], &[254, 4, 6, 6], &own, &own, &[254, 2]].concat();
         let frame = tcp(CLIENT_V4, VIP_V4, acknowledging, &options, b"data");
-        let (toa, changed) = insert(&frame, 64, CLIENT_V4);
+        let (toa, changed) = insert(&frame, 64);
         assert_eq!((toa, changed.len()), (Toa::Overwritten, frame.len()));
         assert_eq!(
             toa::read(header_of(&changed), KIND),
@@ -139,7 +139,7 @@ fn a_clients_own_option_never_passes() {
             &[&nops[..], &own].concat(),
             b"data",
         );
-        let (toa, changed) = insert(&frame, 64, CLIENT_V6);
+        let (toa, changed) = insert(&frame, 64);
         assert_eq!(toa, Toa::Inserted(20));
         assert_eq!(
             toa::read(header_of(&changed), KIND),
@@ -158,30 +158,22 @@ fn a_clients_own_option_never_passes() {
 fn without_room_it_is_left_out_and_the_rest_is_as_it_was() {
     let full = [1; 36];
     let frame = tcp(CLIENT_V4, VIP_V4, acknowledging, &full, b"data");
-    assert_eq!(
-        insert(&frame, 64, CLIENT_V4),
-        (Toa::NoSpace, frame),
-        "in the header"
-    );
+    assert_eq!(insert(&frame, 64), (Toa::NoSpace, frame), "in the header");
     let almost = [1; 32];
     let frame = tcp(CLIENT_V4, VIP_V4, acknowledging, &almost, b"data");
-    assert_eq!(insert(&frame, 64, CLIENT_V4).0, Toa::Inserted(8));
-    assert_eq!(
-        insert(&frame, 7, CLIENT_V4),
-        (Toa::NoSpace, frame),
-        "before the frame"
-    );
+    assert_eq!(insert(&frame, 64).0, Toa::Inserted(8));
+    assert_eq!(insert(&frame, 7), (Toa::NoSpace, frame), "before the frame");
 
     let frame = tcp(CLIENT_V4, VIP_V4, acknowledging, &[], &vec![0; 65_530 - 54]);
     assert_eq!(
-        insert(&frame, 64, CLIENT_V4),
+        insert(&frame, 64),
         (Toa::NoSpace, frame),
         "in the IP packet"
     );
 
     let own = [[1; 28].as_slice(), &[254, 8, 1, 1, 10, 9, 8, 7]].concat();
     let frame = tcp(CLIENT_V6, VIP_V6, acknowledging, &own, b"data");
-    let (toa, changed) = insert(&frame, 64, CLIENT_V6);
+    let (toa, changed) = insert(&frame, 64);
     assert_eq!(toa, Toa::NoSpace);
     assert_eq!(
         header_of(&changed)[20..],
@@ -194,7 +186,7 @@ fn without_room_it_is_left_out_and_the_rest_is_as_it_was() {
 #[test]
 fn what_is_no_tcp_gets_none() {
     let frame = udp(CLIENT_V4, VIP_V4, b"a datagram of more than twenty bytes");
-    assert_eq!(insert(&frame, 64, CLIENT_V4), (Toa::NoSpace, frame));
+    assert_eq!(insert(&frame, 64), (Toa::NoSpace, frame));
 }
 
 proptest! {
@@ -211,7 +203,7 @@ proptest! {
     ) {
         let (client, vip) = FLOWS[usize::from(!is_ipv4)];
         let frame = tcp(client, vip, acknowledging, &options, &data);
-        let (toa, changed) = insert(&frame, headroom, client);
+        let (toa, changed) = insert(&frame, headroom);
         prop_assert!(changed.ends_with(&data));
         let packet = frames::assert_valid(&changed);
         prop_assert_eq!(packet.payload.slice(), &data[..]);
