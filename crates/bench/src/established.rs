@@ -53,10 +53,10 @@ impl Mix {
             .collect()
     }
 
-    /// What is measured with such flows, by its name.
-    pub(crate) fn variants(self) -> &'static [(&'static str, Segment, Direction)] {
+    /// What is measured with such flows under a method, by its name.
+    pub(crate) fn variants(self, method: Method) -> Vec<(&'static str, Segment, Direction)> {
         use Direction::{Inbound, Outbound};
-        match self {
+        let all: &[_] = match self {
             Self::Udp => &[
                 ("udp", Segment::Data, Inbound),
                 ("udp", Segment::Data, Outbound),
@@ -72,7 +72,12 @@ impl Mix {
                 ("tcp-udp-mixed", Segment::Data, Inbound),
                 ("tcp-udp-mixed", Segment::Data, Outbound),
             ],
-        }
+        };
+        let is_there = |(_, segment, direction): &&(&str, Segment, Direction)| {
+            (method.has_replies() || *direction == Inbound)
+                && (method == Method::FullNat || *segment != Segment::First)
+        };
+        all.iter().filter(is_there).copied().collect()
     }
 }
 
@@ -109,35 +114,31 @@ pub(crate) fn run(bench: &mut Bench, is_quick: bool) -> Result<()> {
 }
 
 fn run_method(bench: &mut Bench, method: Method, is_quick: bool) -> Result<()> {
-    const SIZES: [u32; 5] = [1, 10_000, 100_000, 1_000_000, 10_000_000];
-    let n_sizes = if is_quick { 4 } else { 5 };
-    for n_flows in &SIZES[..n_sizes] {
-        for mix in [Mix::Udp, Mix::Tcp, Mix::Both] {
-            if mix != Mix::Both || *n_flows > 1 {
-                let family = Family::V4;
-                run_with(
-                    bench,
-                    Traffic {
-                        method,
-                        family,
-                        mix,
-                    },
-                    *n_flows,
-                )?;
-            }
-        }
-        if [10_000, 1_000_000].contains(n_flows) {
-            for mix in [Mix::Udp, Mix::Tcp] {
-                let family = Family::V6;
-                run_with(
-                    bench,
-                    Traffic {
-                        method,
-                        family,
-                        mix,
-                    },
-                    *n_flows,
-                )?;
+    let sizes: &[u32] = match (is_quick, method) {
+        (false, _) => &[1, 10_000, 100_000, 1_000_000, 10_000_000],
+        (true, Method::FullNat) => &[1, 10_000, 100_000, 1_000_000],
+        (true, Method::Nat | Method::Dr | Method::Tun) => &[10_000, 1_000_000],
+    };
+    for n_flows in sizes {
+        for (family, mix) in [
+            (Family::V4, Mix::Udp),
+            (Family::V4, Mix::Tcp),
+            (Family::V4, Mix::Both),
+            (Family::V6, Mix::Udp),
+            (Family::V6, Mix::Tcp),
+        ] {
+            let is_wanted = match (family, mix) {
+                (Family::V4, Mix::Both) => *n_flows > 1,
+                (Family::V4, Mix::Udp | Mix::Tcp) => true,
+                (Family::V6, _) => [10_000, 1_000_000].contains(n_flows),
+            };
+            if is_wanted {
+                let traffic = Traffic {
+                    method,
+                    family,
+                    mix,
+                };
+                run_with(bench, traffic, *n_flows)?;
             }
         }
     }
@@ -146,7 +147,7 @@ fn run_method(bench: &mut Bench, method: Method, is_quick: bool) -> Result<()> {
 
 /// All that is measured with one table of connections.
 fn run_with(bench: &mut Bench, traffic: Traffic, n_flows: u32) -> Result<()> {
-    let variants = traffic.mix.variants();
+    let variants = traffic.mix.variants(traffic.method);
     let rows: Vec<_> = variants
         .iter()
         .map(|variant| (row(traffic, *variant, n_flows), variant))
@@ -205,7 +206,7 @@ pub(crate) fn open<S: Stock>(
         method.site(1, Scheduler::Rr, N_DESTINATIONS),
         n_lines,
     )?;
-    let flows = stage.open(mix.clients(family, 0..n_flows)?)?;
+    let flows = stage.open(method, mix.clients(family, 0..n_flows)?)?;
     Ok((stage, flows))
 }
 

@@ -68,14 +68,14 @@ pub(crate) fn run() -> Result<()> {
 /// All that is counted with one table of connections.
 fn run_with(traffic: Traffic) -> Result<()> {
     let (mut stage, flows) = established::open(Heap::new(), traffic, N_FLOWS)?;
-    for (name, segment, direction) in traffic.mix.variants() {
+    for (name, segment, direction) in traffic.mix.variants(traffic.method) {
         let protocol = protocol_name(name, traffic.family);
-        let (method, way) = (traffic.method.name(), direction_name(*direction));
-        let tape = flows.tape(*segment, *direction)?;
-        stage.play(&tape, *direction, tape.len())?;
+        let (method, way) = (traffic.method.name(), direction_name(direction));
+        let tape = flows.tape(segment, direction)?;
+        stage.play(&tape, direction, tape.len())?;
         stage.play_on();
         let case = format!("{method}/{protocol}/{way}");
-        window(&case, &mut stage, &tape, *direction);
+        window(&case, &mut stage, &tape, direction);
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ impl Crew {
             })
             .take(N_FLOWS)
             .collect::<Result<Vec<_>>>()?;
-        let flows = stage.open(clients)?;
+        let flows = stage.open(Method::FullNat, clients)?;
         let tape = flows.tape(Segment::Data, Direction::Inbound)?;
         stage.play(&tape, Direction::Inbound, N_FLOWS)?;
         stage.play_on();

@@ -38,7 +38,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         .snapshot();
     let shared = Shared::new(Arc::clone(&first), 1);
     let mut stage = Stage::new(bench.stock.clone(), &shared, WorkerId(0), N_FLOWS)?;
-    let flows = stage.open(Mix::Tcp.clients(Family::V4, 0..N_FLOWS)?)?;
+    let flows = stage.open(Method::FullNat, Mix::Tcp.clients(Family::V4, 0..N_FLOWS)?)?;
     let mut publisher = Publisher::new(vec![Arc::clone(&stage.mailbox)], Arc::clone(&first));
     let other_core = bench.cores.get(1).copied();
     let stop = AtomicBool::new(false);

@@ -65,7 +65,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         .snapshot();
     let shared = Shared::new(Arc::clone(&first), 1);
     let mut stage = Stage::new(bench.stock.clone(), &shared, WorkerId(0), N_FLOWS)?;
-    let flows = stage.open(Mix::Tcp.clients(Family::V4, 0..N_FLOWS)?)?;
+    let flows = stage.open(Method::FullNat, Mix::Tcp.clients(Family::V4, 0..N_FLOWS)?)?;
     let tape = flows.tape(Segment::Data, Direction::Inbound)?;
     stage.play(&tape, Direction::Inbound, tape.len())?;
     stage.play_on();

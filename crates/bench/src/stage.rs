@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use weir_director::{
-    Direction, Director, DropReason, PortId, Protocol, PuntReason, Scheduler, Sizes, Snapshot,
-    Tick, WorkerId,
+    Direction, Director, DropReason, Encapsulation, L4Port, PortId, Protocol, PuntReason,
+    Scheduler, Sizes, Snapshot, Tick, WorkerId,
 };
 use weir_memory::Pages;
-use weir_testkit::{LAN, LAN_MAC, Site, WAN, WAN_MAC};
+use weir_testkit::{By, LAN, LAN_MAC, Site, WAN, WAN_MAC};
 use weir_wire::FlowKey;
 use weir_worker::{
     BurstTimes, HandOffs, Links, Listing, Mailbox, PortPlan, Published, Worker, frame_ring,
@@ -39,39 +39,69 @@ const N_LIPS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     FullNat,
+    Nat,
+    Dr,
+    /// IP in IP.
+    Tun,
 }
 
 impl Method {
     /// All there are.
-    pub(crate) const ALL: [Self; 1] = [Self::FullNat];
+    pub(crate) const ALL: [Self; 4] = [Self::FullNat, Self::Nat, Self::Dr, Self::Tun];
 
     /// As cases and rows call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::FullNat => "fullnat",
+            Self::Nat => "nat",
+            Self::Dr => "dr",
+            Self::Tun => "tun",
         }
     }
 
     /// The network in which it is measured: one service for each protocol and family.
     pub(crate) fn site(self, n_workers: u8, scheduler: Scheduler, n_destinations: usize) -> Site {
+        let (by, rport) = match self {
+            Self::FullNat => (By::FullNat, 8080),
+            Self::Nat => (By::Nat, 8080),
+            // Packets arrive as clients sent them.
+            Self::Dr => (By::Dr, 80),
+            Self::Tun => (By::Tun(Encapsulation::Ipip), 80),
+        };
+        let site = local_pool().by(by).workers(n_workers);
+        with_services(site, rport, scheduler, n_destinations)
+    }
+
+    /// Whether the director sees what the real servers answer.
+    pub(crate) fn has_replies(self) -> bool {
         match self {
-            Self::FullNat => fullnat_site(n_workers, scheduler, n_destinations),
+            Self::FullNat | Self::Nat => true,
+            Self::Dr | Self::Tun => false,
         }
     }
 }
 
 /// 64 LIPs for all services.
-fn fullnat_site(n_workers: u8, scheduler: Scheduler, n_destinations: usize) -> Site {
+fn local_pool() -> Site {
     let lips: Vec<String> = (0..N_LIPS)
         .flat_map(|n| [format!("10.0.0.{}", 150 + n), format!("fd00::1:{n:x}")])
         .collect();
     let lips: Vec<&str> = lips.iter().map(String::as_str).collect();
-    let mut site = Site::new().workers(n_workers).local(&lips, 1_024, 65_535);
+    Site::new().local(&lips, 1_024, 65_535)
+}
+
+/// A service for each protocol and family.
+fn with_services(
+    mut site: Site,
+    rport: L4Port,
+    scheduler: Scheduler,
+    n_destinations: usize,
+) -> Site {
     for family in [Family::V4, Family::V6] {
         let reals: Vec<String> = (0..n_destinations)
             .map(|n| match family {
-                Family::V4 => format!("10.0.0.{}:8080", 11 + n),
-                Family::V6 => format!("[fd00::{:x}]:8080", 0x11 + n),
+                Family::V4 => format!("10.0.0.{}:{rport}", 11 + n),
+                Family::V6 => format!("[fd00::{:x}]:{rport}", 0x11 + n),
             })
             .collect();
         let destinations: Vec<(&str, u32)> = reals.iter().map(|real| (real.as_str(), 1)).collect();
@@ -255,8 +285,8 @@ impl<S: Stock> Stage<S> {
         self.feed.borrow().n_transmitted
     }
 
-    /// Opens a connection for each flow: by a datagram, or by the three segments of a handshake.
-    pub(crate) fn open(&mut self, mut clients: Vec<FlowKey>) -> Result<Flows> {
+    /// Opens a connection for each flow: by a datagram, or by those segments of a handshake that the director sees.
+    pub(crate) fn open(&mut self, method: Method, mut clients: Vec<FlowKey>) -> Result<Flows> {
         let n_flows = clients.len();
         self.feed.borrow_mut().replies = Some(Vec::with_capacity(n_flows));
         let opening = Tape::new(Segment::Syn, Direction::Inbound, &clients)?;
@@ -266,10 +296,11 @@ impl<S: Stock> Stage<S> {
         let replies = self.feed.borrow_mut().replies.take();
         let mut replies = replies.context("the keys of replies were noted")?;
         if clients.iter().any(|flow| flow.protocol() == Protocol::Tcp) {
-            let answer = Tape::new(Segment::SynAck, Direction::Outbound, &replies)?;
-            self.play(&answer, Direction::Outbound, n_flows)
-                .context("the real servers' answers")?;
-            drop(answer);
+            if method.has_replies() {
+                let answer = Tape::new(Segment::SynAck, Direction::Outbound, &replies)?;
+                self.play(&answer, Direction::Outbound, n_flows)
+                    .context("the real servers' answers")?;
+            }
             let last = Tape::new(Segment::First, Direction::Inbound, &clients)?;
             self.play(&last, Direction::Inbound, n_flows)
                 .context("the clients' acknowledgements")?;
