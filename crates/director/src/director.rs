@@ -150,6 +150,7 @@ impl Director {
                 over => {
                     let newcomer = Newcomer {
                         headers: &lookup.headers,
+                        hash: lookup.hash,
                         arrival,
                         over: over.map(|found| found.id),
                         me: *me,

@@ -6,7 +6,8 @@
 //!
 //! How it works: there are no free lists. A cursor for each destination walks all pairs of the worker's class in
 //! turn, the connection table says whether the reply's key is there. Where replies find their queue by LIP and not by
-//! lport, the pairs of the other LIPs are left out, and taken only when nothing else is to be had.
+//! lport, the pairs of the other LIPs are left out, and taken only when nothing else is to be had. Who is given a pair
+//! asks for the bucket of the one behind it: memory has until the destination's next connection to bring it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -103,113 +104,110 @@ impl LocalPool {
 pub(crate) struct LipLease {
     /// The key of the replies: from the real server to the local endpoint.
     pub(crate) reply: FlowKey,
+    /// Its hash.
+    pub(crate) hash: u64,
     /// The connection that is over but still stands under that key; it has to go first.
     pub(crate) taken_over: Option<EntryId>,
 }
 
 /// A search among the local endpoints that a connection may be given.
 pub(crate) struct LocalPortSearch<'a> {
+    /// Those that may be lent.
+    pub(crate) pool: &'a LocalPool,
+    /// The replies to the connection.
+    pub(crate) replies: Reply,
     /// The destination's own; moves on.
     pub(crate) cursor: &'a mut u32,
     /// Where cursors begin, random at every start: a director that is started again does not begin with tuples of
     /// which the real servers still hold the TIME_WAIT.
     pub(crate) origin: u32,
     pub(crate) table: &'a Table,
+    pub(crate) steering: &'a Steering,
     pub(crate) now: Tick,
 }
 
 impl LocalPortSearch<'_> {
-    /// Finds a local endpoint for the connection whose `replies` are these.
-    pub(crate) fn lease(
-        &mut self,
-        pool: &LocalPool,
-        replies: &Reply,
-        steering: &Steering,
-    ) -> Option<LipLease> {
-        let has_choice =
-            steering.chooses_lips(replies) && self.skip_others(pool, replies, steering).is_some();
-        let of_the_queue = has_choice
-            .then(|| self.leap(pool, replies, steering, Lips::OfTheQueue))
-            .flatten();
-        of_the_queue.or_else(|| self.leap(pool, replies, steering, Lips::All))
+    /// Finds a local endpoint for the connection.
+    pub(crate) fn lease(&mut self) -> Option<LipLease> {
+        let has_choice = self.steering.chooses_lips(&self.replies) && self.skip_others().is_some();
+        let of_the_queue = has_choice.then(|| self.leap(Lips::OfTheQueue)).flatten();
+        let lease = of_the_queue.or_else(|| self.leap(Lips::All))?;
+        if let Some(next) = self.reply() {
+            self.table.prefetch(self.table.hash(&next));
+        }
+        Some(lease)
     }
 
     /// Where the cursor has come upon a stretch of living connections it leaps ahead a few times before the search is
     /// given up.
-    fn leap(
-        &mut self,
-        pool: &LocalPool,
-        replies: &Reply,
-        steering: &Steering,
-        lips: Lips,
-    ) -> Option<LipLease> {
+    fn leap(&mut self, lips: Lips) -> Option<LipLease> {
         (0..=LEAPS).find_map(|leap| {
             if leap > 0 {
                 *self.cursor = self.cursor.wrapping_mul(LEAP.0).wrapping_add(LEAP.1);
             }
-            self.probe(pool, replies, steering, lips)
+            self.probe(lips)
         })
     }
 
     /// Moves the cursor on to a LIP of the worker's queue. `None`: there is none near.
-    fn skip_others(
-        &mut self,
-        pool: &LocalPool,
-        replies: &Reply,
-        steering: &Steering,
-    ) -> Option<()> {
-        let n_addresses = pool.n_addresses(replies.real.ip());
+    fn skip_others(&mut self) -> Option<()> {
+        let real = self.replies.real.ip();
+        let n_addresses = self.pool.n_addresses(real);
         let n_others = (0..n_addresses.min(LIPS_LEFT_OUT)).find(|n_others| {
-            let pair = self
-                .cursor
-                .wrapping_add(self.origin)
-                .wrapping_add(*n_others);
-            let lip = pool.address(replies.real.ip(), pair % n_addresses);
-            steering.is_lip_of_queue(replies, lip)
+            let pair = self.pair().wrapping_add(*n_others);
+            let lip = self.pool.address(real, pair % n_addresses);
+            self.steering.is_lip_of_queue(&self.replies, lip)
         })?;
         *self.cursor = self.cursor.wrapping_add(n_others);
         Some(())
     }
 
+    /// The number of the pair at the cursor. Numbers go on for ever, LIP by LIP, then lport by lport.
+    #[inline]
+    fn pair(&self) -> u32 {
+        self.cursor.wrapping_add(self.origin)
+    }
+
+    /// The key of the replies to the pair at the cursor, if there is one.
+    #[inline]
+    fn reply(&self) -> Option<FlowKey> {
+        let Reply { protocol, real, .. } = self.replies;
+        let n_addresses = self.pool.n_addresses(real.ip());
+        let pair = self.pair();
+        let lip = self.pool.address(real.ip(), pair.checked_rem(n_addresses)?);
+        let lport =
+            self.steering
+                .local_port(&self.replies, lip, self.pool.l4_ports, pair / n_addresses)?;
+        FlowKey::new(protocol, real, Endpoint::new(lip, lport))
+    }
+
     /// The first free one of the next few, else the one of them whose connection is over and unseen for longest.
-    fn probe(
-        &mut self,
-        pool: &LocalPool,
-        replies: &Reply,
-        steering: &Steering,
-        lips: Lips,
-    ) -> Option<LipLease> {
-        let n_addresses = pool.n_addresses(replies.real.ip());
+    fn probe(&mut self, lips: Lips) -> Option<LipLease> {
         let mut oldest: Option<(u32, LipLease)> = None;
         for _ in 0..PROBES {
-            if lips == Lips::OfTheQueue && self.skip_others(pool, replies, steering).is_none() {
+            if lips == Lips::OfTheQueue && self.skip_others().is_none() {
                 break;
             }
-            let pair = self.cursor.wrapping_add(self.origin);
+            let reply = self.reply();
             *self.cursor = self.cursor.wrapping_add(1);
-            let lip = pool.address(replies.real.ip(), pair.checked_rem(n_addresses)?);
-            let Some(lport) = steering.local_port(replies, lip, pool.l4_ports, pair / n_addresses)
-            else {
+            let Some(reply) = reply else {
                 continue;
             };
-            let reply = FlowKey::new(replies.protocol, replies.real, Endpoint::new(lip, lport))?;
-            let Some(found) = self.table.find(&reply, self.table.hash(&reply)) else {
-                return Some(LipLease {
-                    reply,
-                    taken_over: None,
-                });
+            let hash = self.table.hash(&reply);
+            let mut lease = LipLease {
+                reply,
+                hash,
+                taken_over: None,
+            };
+            let Some(found) = self.table.find(&reply, hash) else {
+                return Some(lease);
             };
             let connection = self.table.get(found.id);
             let unseen_ticks = self.now.since(connection.last_seen());
             let is_over = connection.state().is_some_and(crate::State::is_over);
             if is_over && oldest.is_none_or(|(ticks, _)| unseen_ticks > ticks) {
-                oldest = Some((
-                    unseen_ticks,
-                    LipLease {
-                        reply,
-                        taken_over: Some(found.id),
-                    },
-                ));
+                lease.taken_over = Some(found.id);
+                oldest = Some((unseen_ticks, lease));
             }
         }
         oldest.map(|(_, lease)| lease)

@@ -27,6 +27,8 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Newcomer<'a> {
     pub(crate) headers: &'a Headers,
+    /// Of its key.
+    pub(crate) hash: u64,
     pub(crate) arrival: Arrival,
     /// The connection of the same client that is over, in whose place it begins a new one.
     pub(crate) over: Option<EntryId>,
@@ -57,6 +59,7 @@ pub(crate) fn open(
         arrival,
         over,
         me,
+        ..
     } = *newcomer;
     // (1)
     if headers.content == Content::Arp {
@@ -225,6 +228,7 @@ fn open_for(
     }
     let new = NewConnection {
         keys: Keys([client, server_side.key]),
+        hashes: [newcomer.hash, server_side.hash],
         state: initial_state(service.key.protocol),
         flags: server_side.flags,
         next_hops: [

@@ -17,6 +17,8 @@ use crate::{DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict};
 pub(crate) struct ServerSide {
     /// The key of the replies.
     pub(crate) key: FlowKey,
+    /// Its hash, where there are replies to be looked up.
+    pub(crate) hash: u64,
     pub(crate) flags: Flags,
     /// TUN's tunnel, in place of the next hop of replies that are never seen.
     pub(crate) tunnel: Option<NextHopId>,
@@ -40,6 +42,7 @@ impl ServerSide {
         let one_way = Self {
             // A tunnel may lead to the other family, and then there is no key, which nobody looks for either.
             key: to_client(destination.real).unwrap_or(client.turned()),
+            hash: 0,
             flags: Flags::ONE_WAY,
             tunnel: None,
             taken_over: None,
@@ -55,10 +58,8 @@ impl ServerSide {
             Method::Nat => {
                 let key =
                     to_client(destination.real).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
-                let taken_over = ledger
-                    .table
-                    .find(&key, ledger.table.hash(&key))
-                    .map(|found| found.id);
+                let hash = ledger.table.hash(&key);
+                let taken_over = ledger.table.find(&key, hash).map(|found| found.id);
                 let is_free = taken_over.is_none_or(|id| {
                     newcomer.over == Some(id)
                         || ledger.table.get(id).state().is_some_and(State::is_over)
@@ -68,6 +69,7 @@ impl ServerSide {
                 }
                 Ok(Self {
                     key,
+                    hash,
                     flags: Flags::default(),
                     taken_over,
                     ..one_way
@@ -80,6 +82,7 @@ impl ServerSide {
                 let lease = lease(pool, destination, newcomer, ledger, snapshot, now)?;
                 Ok(Self {
                     key: lease.reply,
+                    hash: lease.hash,
                     flags: initial_flags(client.protocol(), *client_address),
                     taken_over: lease.taken_over,
                     is_lent: true,
@@ -99,22 +102,24 @@ fn lease(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<LipLease, Verdict> {
-    let replies = Reply {
-        protocol: newcomer.headers.key.protocol(),
-        real: destination.real,
-        worker: newcomer.me,
-    };
     let totals = &mut ledger.destinations[destination.id.0 as usize];
     let mut search = LocalPortSearch {
+        pool,
+        replies: Reply {
+            protocol: newcomer.headers.key.protocol(),
+            real: destination.real,
+            worker: newcomer.me,
+        },
         cursor: &mut totals.local_port_cursor,
         // Destinations begin apart: several may be one real server, whose tuples they share.
         origin: ledger
             .local_port_origin
             .wrapping_mul(2 * destination.id.0 + 1),
         table: &ledger.table,
+        steering: &snapshot.steering,
         now,
     };
-    let lease = search.lease(pool, &replies, &snapshot.steering);
+    let lease = search.lease();
     if lease.is_none() {
         totals.local_ports_exhausted += 1;
     }

@@ -48,6 +48,8 @@ pub(crate) struct Found {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewConnection {
     pub(crate) keys: Keys,
+    /// Theirs.
+    pub(crate) hashes: [u64; 2],
     pub(crate) state: State,
     pub(crate) flags: Flags,
     /// By direction.
@@ -281,7 +283,7 @@ impl Table {
             .slab
             .allocate(&mut self.links, is_pair)
             .ok_or(TableFull)?;
-        let [client, server] = self.hashes(&new.keys);
+        let [client, server] = new.hashes;
         let (inbound, outbound) = (
             Slot::new(id, Direction::Inbound),
             Slot::new(id, Direction::Outbound),
@@ -340,8 +342,11 @@ impl Table {
         connection
     }
 
-    fn hashes(&self, keys: &Keys) -> [u64; 2] {
-        keys.0.map(|key| self.seed.hash(&key))
+    /// The hashes of both keys.
+    #[inline]
+    pub(super) fn hashes(&self, keys: &Keys) -> [u64; 2] {
+        let Keys([client, server]) = keys;
+        [self.hash(client), self.hash(server)]
     }
 
     /// Puts a connection into another state; its timer is armed anew, for the new timeout may be the shorter one.

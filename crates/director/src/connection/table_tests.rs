@@ -163,6 +163,7 @@ impl Both {
         let has_room = self.has_room(number);
         let new = NewConnection {
             keys: keys(number),
+            hashes: self.table.hashes(&keys(number)),
             state,
             flags: Flags::default(),
             next_hops: [NextHopId(1), NextHopId(2)],
