@@ -4,7 +4,7 @@
 //! Does not know: services and their L4 ports.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 
@@ -26,27 +26,45 @@ pub enum AddressUse {
 /// All addresses that are ours.
 #[derive(Clone, Debug, Default)]
 pub struct LocalAddresses {
-    uses: HashMap<IpAddr, AddressUse, RandomState>,
+    /// By address as a number, which is quick to hash.
+    v4: HashMap<u32, AddressUse, RandomState>,
+    /// Likewise.
+    v6: HashMap<u128, AddressUse, RandomState>,
 }
 
 impl LocalAddresses {
     /// What the address is used for; `None` when it is not ours.
+    #[inline]
     pub fn find(&self, address: IpAddr) -> Option<AddressUse> {
-        self.uses.get(&address).copied()
+        match address {
+            IpAddr::V4(address) => self.v4.get(&address.to_bits()).copied(),
+            IpAddr::V6(address) => self.v6.get(&address.to_bits()).copied(),
+        }
     }
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, AddressUse)> {
-        self.uses
+        let v4 = self
+            .v4
             .iter()
-            .map(|(address, address_use)| (*address, *address_use))
+            .map(|(bits, address_use)| (Ipv4Addr::from_bits(*bits).into(), *address_use));
+        let v6 = self
+            .v6
+            .iter()
+            .map(|(bits, address_use)| (Ipv6Addr::from_bits(*bits).into(), *address_use));
+        v4.chain(v6)
     }
 }
 
 impl FromIterator<(IpAddr, AddressUse)> for LocalAddresses {
     fn from_iter<I: IntoIterator<Item = (IpAddr, AddressUse)>>(addresses: I) -> Self {
-        Self {
-            uses: addresses.into_iter().collect(),
+        let mut all = Self::default();
+        for (address, address_use) in addresses {
+            match address {
+                IpAddr::V4(address) => all.v4.insert(address.to_bits(), address_use),
+                IpAddr::V6(address) => all.v6.insert(address.to_bits(), address_use),
+            };
         }
+        all
     }
 }

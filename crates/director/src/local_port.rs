@@ -141,12 +141,15 @@ impl LocalPortSearch<'_> {
     /// Where the cursor has come upon a stretch of living connections it leaps ahead a few times before the search is
     /// given up.
     fn leap(&mut self, lips: Lips) -> Option<LipLease> {
-        (0..=LEAPS).find_map(|leap| {
-            if leap > 0 {
-                *self.cursor = self.cursor.wrapping_mul(LEAP.0).wrapping_add(LEAP.1);
+        let mut lease = self.probe(lips);
+        for _ in 0..LEAPS {
+            if lease.is_some() {
+                break;
             }
-            self.probe(lips)
-        })
+            *self.cursor = self.cursor.wrapping_mul(LEAP.0).wrapping_add(LEAP.1);
+            lease = self.probe(lips);
+        }
+        lease
     }
 
     /// Moves the cursor on to a LIP of the worker's queue. `None`: there is none near.

@@ -118,7 +118,10 @@ pub fn sum(bytes: &[u8]) -> u16 {
         total += u64::from(u32::from_ne_bytes(*word));
     }
     let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
+    // No `copy_from_slice`: calling `memcpy` for three bytes at most would cost more than all else here.
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
     total += u64::from(u32::from_ne_bytes(last));
     let total = (total & 0xffff_ffff) + (total >> 32);
     let total = (total & 0xffff_ffff) + (total >> 32);

@@ -169,6 +169,7 @@ fn pair_of_l4_ports(source: L4Port, destination: L4Port) -> u32 {
 
 impl FlowKey {
     /// The key of the flow from `source` to `destination`; `None` when their families differ.
+    #[inline]
     pub fn new(protocol: Protocol, source: Endpoint, destination: Endpoint) -> Option<Self> {
         let l4_ports = pair_of_l4_ports(source.port(), destination.port());
         match (source.ip(), destination.ip()) {
@@ -238,6 +239,7 @@ impl FlowKey {
     }
 
     /// Where the flow's packets come from.
+    #[inline]
     pub fn source(self) -> Endpoint {
         let (address, l4_ports) = match self {
             Self::V4(key) => (IpAddr::V4(key.source()), key.l4_ports),
@@ -248,6 +250,7 @@ impl FlowKey {
     }
 
     /// Where the flow's packets go.
+    #[inline]
     pub fn destination(self) -> Endpoint {
         self.turned().source()
     }

@@ -106,6 +106,7 @@ impl Steering {
 
     /// The `place`-th of the local ports that `reply` allows. Places go on for ever, round and round. `None`: there is
     /// none at this place.
+    #[inline]
     pub(crate) fn local_port(
         &self,
         reply: &Reply,
@@ -113,18 +114,28 @@ impl Steering {
         range: L4PortRange,
         place: u32,
     ) -> Option<L4Port> {
+        let told = match self.n_workers {
+            1 => None,
+            _ => self.told_local_port(reply, lip, range, place),
+        };
+        told.unwrap_or_else(|| Residues::new(range, self.n_workers, reply.worker).get(place))
+    }
+
+    /// Likewise, where the port on the LIP's link tells; else the outer `None`.
+    fn told_local_port(
+        &self,
+        reply: &Reply,
+        lip: IpAddr,
+        range: L4PortRange,
+        place: u32,
+    ) -> Option<Option<L4Port>> {
         let Reply {
             protocol,
             real,
             worker,
         } = *reply;
-        let told = match self.n_workers {
-            1 => None,
-            _ => self
-                .rss(lip)
-                .and_then(|rss| rss.local_port(protocol, real, lip, worker, range, place)),
-        };
-        told.unwrap_or_else(|| Residues::new(range, self.n_workers, worker).get(place))
+        self.rss(lip)?
+            .local_port(protocol, real, lip, worker, range, place)
     }
 
     /// How the port on a LIP's link spreads packets.
