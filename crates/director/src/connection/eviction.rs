@@ -3,11 +3,15 @@
 //! Promises: no living TCP connection ever goes for a new one; the search is bounded.
 //! Does not know: why there is no room.
 
+use weir_memory::prefetch;
+
 use super::{Connection, State, Table};
 use crate::Tick;
 
 /// How many lines are looked at to find one that may be evicted.
 const EVICTION_SCAN: u32 = 128;
+/// How many lines ahead of the one that is looked at are asked for.
+const EVICTION_PREFETCH: u32 = 16;
 /// After this time without a packet a datagram flow is idle.
 const IDLE_TICKS: u32 = 5 * Tick::PER_SECOND;
 
@@ -73,9 +77,12 @@ impl Table {
             Room::Line => (1, None),
             Room::Pair => (2, None),
         };
+        let on_from = |line| if line < n_lines { line } else { line - n_lines };
+        let ahead = EVICTION_PREFETCH.min(n_lines - step);
         for _ in 0..EVICTION_SCAN.min(n_lines / step) {
             let line = self.eviction_hand & !(step - 1);
-            self.eviction_hand = (line + step) % n_lines;
+            self.eviction_hand = on_from(line + step);
+            prefetch(self.slab.line(on_from(line + ahead)));
             let worth = match room {
                 Room::Line => self
                     .connection_at(line)
