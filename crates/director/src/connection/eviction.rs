@@ -10,6 +10,9 @@ use crate::Tick;
 
 /// How many lines are looked at to find one that may be evicted.
 const EVICTION_SCAN: u32 = 128;
+/// How many half-open connections are compared: the oldest of so many is old enough. A table that is full of them is
+/// being flooded, and reading lines is what an opening there costs.
+const ENOUGH_HALF_OPEN: u32 = 32;
 /// How many lines ahead of the one that is looked at are asked for.
 const EVICTION_PREFETCH: u32 = 16;
 /// After this time without a packet a datagram flow is idle.
@@ -37,6 +40,10 @@ impl Worth {
         kind: 0,
         freshness: 0,
     };
+
+    fn is_half_open(self) -> bool {
+        self.kind == Self::LEAST.kind
+    }
 }
 
 /// What a connection is worth; `None`: it may not be evicted.
@@ -63,9 +70,9 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
 
 impl Table {
     /// Makes room by ending what is worth least among the places that come next: half-open connections first, then
-    /// those that are over, then idle datagram flows; within each the one unseen for longest. For an IPv6 connection
-    /// it takes a whole pair of lines, or nothing; where a pair is free, it is connections that have run out, and any one
-    /// will do. Returns what was ended.
+    /// those that are over, then idle datagram flows; within each the one unseen for longest. Once enough half-open ones
+    /// are among them it looks no further. For an IPv6 connection it takes a whole pair of lines, or nothing; where a
+    /// pair is free, it is connections that have run out, and any one will do. Returns what was ended.
     pub(crate) fn evict(&mut self, room: Room, now: Tick) -> [Option<Connection>; 2] {
         let n_lines = self.slab.n_lines();
         let room = if self.slab.has_pair(&self.links) {
@@ -77,6 +84,7 @@ impl Table {
             Room::Line => (1, None),
             Room::Pair => (2, None),
         };
+        let mut n_half_open = 0;
         let on_from = |line| if line < n_lines { line } else { line - n_lines };
         let ahead = EVICTION_PREFETCH.min(n_lines - step);
         for _ in 0..EVICTION_SCAN.min(n_lines / step) {
@@ -89,10 +97,15 @@ impl Table {
                     .and_then(|(_, connection)| worth(connection, now)),
                 Room::Pair => self.pair_worth(line, now),
             };
-            if let Some(worth) = worth
-                && best.is_none_or(|(least, _)| worth < least)
-            {
+            let Some(worth) = worth else {
+                continue;
+            };
+            if best.is_none_or(|(least, _)| worth < least) {
                 best = Some((worth, line));
+            }
+            n_half_open += u32::from(worth.is_half_open());
+            if n_half_open == ENOUGH_HALF_OPEN {
+                break;
             }
         }
         let Some((_, line)) = best else {

@@ -445,6 +445,36 @@ fn where_connections_run_out_one_goes_for_one_of_ipv6() {
     both.compare();
 }
 
+/// Under a flood the oldest of 32 half-open connections goes, wherever the oldest of all is; where there are few of them
+/// 128 lines are looked at for them.
+#[test]
+fn where_half_open_connections_abound_no_more_than_32_are_compared() {
+    for (n_half_open_lines, line_of_the_victim, n_looked_at) in [(128, 5, 32), (20, 127, 128)] {
+        let mut both = Both::new([256, 0], 1, Tick(0));
+        for line in 0..256 {
+            // The oldest of all is in line 127; of the first 32 it is the one in line 5.
+            both.now = Tick(match line {
+                127 => 0,
+                5 => 1,
+                _ => 2,
+            });
+            let state = if line == 127 || line < n_half_open_lines {
+                State::SynRecv
+            } else {
+                State::Established
+            };
+            assert!(both.insert(2 * line, state));
+        }
+        let [victim, none] = both.table.evict(Room::Line, Tick(10));
+        let destination = victim.map(|victim| victim.destination);
+        assert_eq!(
+            (destination, none.is_some()),
+            (Some(2 * line_of_the_victim), false)
+        );
+        assert_eq!(both.table.eviction_hand, n_looked_at);
+    }
+}
+
 /// What a connection costs is what was reckoned with when the table was laid out: 93⅓ bytes and 165⅓.
 #[test]
 fn bytes_of_a_connection_by_family() {
