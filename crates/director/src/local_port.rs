@@ -176,11 +176,15 @@ impl LocalPortSearch<'_> {
     fn reply(&self) -> Option<FlowKey> {
         let Reply { protocol, real, .. } = self.replies;
         let n_addresses = self.pool.n_addresses(real.ip());
+        if n_addresses == 0 {
+            return None;
+        }
         let pair = self.pair();
-        let lip = self.pool.address(real.ip(), pair.checked_rem(n_addresses)?);
-        let lport =
-            self.steering
-                .local_port(&self.replies, lip, self.pool.l4_ports, pair / n_addresses)?;
+        let (round, place) = (pair / n_addresses, pair % n_addresses);
+        let lip = self.pool.address(real.ip(), place);
+        let lport = self
+            .steering
+            .local_port(&self.replies, lip, self.pool.l4_ports, round)?;
         FlowKey::new(protocol, real, Endpoint::new(lip, lport))
     }
 

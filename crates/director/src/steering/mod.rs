@@ -185,13 +185,18 @@ struct Residues {
 }
 
 impl Residues {
+    #[inline]
     fn new(range: L4PortRange, n_workers: u8, worker: WorkerId) -> Self {
         let (first, n_workers, worker) = (
             u32::from(range.first),
             u32::from(n_workers),
             u32::from(worker.0),
         );
-        let first = first + (worker + n_workers - first % n_workers) % n_workers;
+        // Divisions are most of what a local port costs; a single worker needs none here.
+        let first = match n_workers {
+            1 => first,
+            _ => first + (worker + n_workers - first % n_workers) % n_workers,
+        };
         Self {
             first,
             last: u32::from(range.last),
@@ -200,8 +205,12 @@ impl Residues {
     }
 
     /// The `place`-th, round and round; `None` when there is none at all.
+    #[inline]
     fn get(self, place: u32) -> Option<L4Port> {
-        let n_lports = (self.last + self.n_workers).checked_sub(self.first)? / self.n_workers;
+        let n_lports = match self.n_workers {
+            1 => (self.last + 1).checked_sub(self.first)?,
+            n_workers => (self.last + n_workers).checked_sub(self.first)? / n_workers,
+        };
         let place = place.checked_rem(n_lports)?;
         Some((self.first + place * self.n_workers) as L4Port)
     }
