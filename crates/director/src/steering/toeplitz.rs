@@ -5,7 +5,8 @@
 //!
 //! How it works: each bit of the input that is set adds (exclusive or) the 32 bits of the key that begin at its
 //! place. So the hash is linear: the hash of two inputs without a common bit is the exclusive or of theirs, and a
-//! flow's hash the exclusive or of one value for each of its addresses and L4 ports.
+//! flow's hash the exclusive or of one value for each of its addresses and L4 ports; and such a value that of one for
+//! each of its bytes, which stands in a table.
 
 use std::net::IpAddr;
 
@@ -19,8 +20,8 @@ const MIN_KEY_BYTES: usize = MAX_INPUT_BYTES + 4;
 /// A key, ready to hash with.
 #[derive(Clone, Debug)]
 pub(super) struct Toeplitz {
-    /// The 32 bits of the key that begin at each bit of the input.
-    windows: Box<[u32; MAX_INPUT_BYTES * 8]>,
+    /// By its place in the input: what a byte adds, by its value.
+    parts: Box<[[u32; 256]; MAX_INPUT_BYTES]>,
 }
 
 /// Which end of a flow an address or L4 port belongs to.
@@ -36,14 +37,19 @@ impl Toeplitz {
         if key.len() < MIN_KEY_BYTES {
             return None;
         }
-        let mut windows = Box::new([0; MAX_INPUT_BYTES * 8]);
-        for (bit, window) in windows.iter_mut().enumerate() {
-            let bytes = key[bit / 8..][..5]
+        let mut parts = Box::new([[0; 256]; MAX_INPUT_BYTES]);
+        for (place, parts) in parts.iter_mut().enumerate() {
+            // The bits of the key that any bit of this byte meets.
+            let key = key[place..][..5]
                 .iter()
-                .fold(0u64, |bytes, byte| bytes << 8 | u64::from(*byte));
-            *window = (bytes >> (8 - bit % 8)) as u32;
+                .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+            for (byte, part) in (0u8..=255).zip(parts) {
+                *part = (0..8)
+                    .filter(|bit| byte >> (7 - bit) & 1 == 1)
+                    .fold(0, |part, bit| part ^ (key >> (8 - bit)) as u32);
+            }
         }
-        Some(Self { windows })
+        Some(Self { parts })
     }
 
     /// An address's part of a flow's hash.
@@ -66,17 +72,12 @@ impl Toeplitz {
     }
 
     /// The hash of an input that is zero but for `bytes` from byte `at` on.
+    #[inline]
     fn part(&self, bytes: &[u8], at: usize) -> u32 {
-        let windows = self.windows[at * 8..].chunks_exact(8);
-        bytes.iter().zip(windows).fold(0, |hash, (byte, windows)| {
-            windows
-                .iter()
-                .enumerate()
-                .fold(hash, |hash, (bit, window)| {
-                    let is_set = byte >> (7 - bit) & 1;
-                    hash ^ window & u32::from(is_set).wrapping_neg()
-                })
-        })
+        bytes
+            .iter()
+            .zip(&self.parts[at..])
+            .fold(0, |hash, (byte, parts)| hash ^ parts[usize::from(*byte)])
     }
 }
 
