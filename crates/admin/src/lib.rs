@@ -20,12 +20,14 @@
 //! | `client` | the other end |
 //! | `show` | `weir status`, `weir services` and the other tables |
 //! | `people`, `table` | what a person sees of each table, in columns |
+//! | `ipvsadm` | the commands of ipvsadm |
 //! | `command` | `weir reload`, `weir config save`, `weir stop`, and why a command fails |
 
 mod client;
 mod command;
 mod daemon;
 mod dispatch;
+pub mod ipvsadm;
 mod label;
 mod listener;
 mod method;

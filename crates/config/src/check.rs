@@ -9,6 +9,7 @@
 //! one owner. A section that lost something is marked as not whole, and checks that would blame others for it stand
 //! back.
 
+mod marks;
 mod method;
 mod network;
 mod ownership;
@@ -58,6 +59,11 @@ pub(crate) fn resolve(
         root.field("local_pools"),
         &network,
     );
+    let firewall_marks = marks::resolve(
+        &mut report,
+        spec.firewall_marks.as_deref(),
+        root.field("firewall_marks"),
+    );
     let timeouts = settings::timeouts(&mut report, spec.timeouts.as_ref(), root.field("timeouts"));
     let local_ports = settings::local_ports(
         &mut report,
@@ -88,6 +94,7 @@ pub(crate) fn resolve(
                 .into_iter()
                 .map(|service| service.service)
                 .collect(),
+            firewall_marks,
             timeouts,
             local_ports,
             toa_option,
@@ -124,12 +131,12 @@ fn number_within(what: &str, number: i64, low: i64, high: i64) -> Result<i64, St
 }
 
 /// Names of ports and pools appear in tables, labels and interface names.
-fn require_name(what: &str, name: &str) -> Result<(), String> {
+fn require_name(what: &str, name: &str, most: usize) -> Result<(), String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    match (1..=32).contains(&name.len()) && name.chars().all(is_plain) {
+    match (1..=most).contains(&name.len()) && name.chars().all(is_plain) {
         true => Ok(()),
         false => Err(format!(
-            "\"{name}\" is no name for {what}; write 1 to 32 letters, digits, _, - or ."
+            "\"{name}\" is no name for {what}; write 1 to {most} letters, digits, _, - or ."
         )),
     }
 }

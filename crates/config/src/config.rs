@@ -14,6 +14,7 @@ pub use weir_director::Encapsulation;
 use crate::address::AddressRange;
 use crate::check;
 use crate::error::Errors;
+use crate::ipvs::MarkedService;
 use crate::locate::Node;
 use crate::{sizing, syntax};
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub local_pools: Vec<LocalPool>,
     /// Virtual services; (protocol, VIP, vport) is unique.
     pub services: Vec<Service>,
+    /// Services of firewall marks; their names are unique. They match nothing.
+    pub firewall_marks: Vec<MarkedService>,
     /// How long a silent connection is kept.
     pub timeouts: Timeouts,
     /// The L4 ports that each local address lends.

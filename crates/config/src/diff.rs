@@ -6,6 +6,7 @@
 use std::fmt::{self, Display};
 
 use crate::config::{Config, Destination, LocalPool, Port, Runtime, Service, Timeouts};
+use crate::ipvs::MarkedService;
 use crate::{duration, save};
 
 /// Whether something comes, goes or becomes different.
@@ -78,6 +79,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         &old.local_ports,
         &new.local_ports,
     );
+    changes.marks(&old.firewall_marks, &new.firewall_marks);
     changes.value("the option kind of TOA", &old.toa_option, &new.toa_option);
     changes.0
 }
@@ -313,6 +315,12 @@ impl Changes {
             }
         }
         self.order(&format!("the destinations of {service}"), old, new, is_same);
+    }
+
+    fn marks(&mut self, old: &[MarkedService], new: &[MarkedService]) {
+        let [old, new] =
+            [old, new].map(|marks| marks.iter().map(save::write_marked).collect::<Vec<_>>());
+        self.plain("firewall mark", "", "the firewall marks", &old, &new);
     }
 
     fn timeouts(&mut self, old: &Timeouts, new: &Timeouts) {

@@ -47,6 +47,7 @@ mod diff;
 mod dip;
 mod duration;
 mod error;
+pub mod ipvs;
 mod locate;
 mod save;
 pub mod sizing;

@@ -7,11 +7,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ron::extensions::Extensions;
+
 use crate::config::{
     ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
     LocalPool, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
 };
 use crate::duration;
+use crate::ipvs::MarkedService;
 
 /// `config` as RON text, ending in a line break.
 pub fn to_ron(config: &Config) -> String {
@@ -21,6 +24,7 @@ pub fn to_ron(config: &Config) -> String {
         routes,
         local_pools,
         services,
+        firewall_marks,
         timeouts,
         local_ports,
         toa_option,
@@ -41,6 +45,14 @@ pub fn to_ron(config: &Config) -> String {
         services.iter().map(write_service),
         "]",
     ));
+    if !firewall_marks.is_empty() {
+        text.push_str(&block(
+            "firewall_marks",
+            "[",
+            firewall_marks.iter().map(write_marked),
+            "]",
+        ));
+    }
     text.push_str(&write_timeouts(timeouts));
     text.push_str(&format!(
         "    local_ports: \"{local_ports}\",\n    toa_option: {toa_option},\n)\n"
@@ -252,6 +264,13 @@ fn write_encapsulation(encapsulation: Encapsulation) -> String {
             checksum,
         } => format!("Gue(destination_port: {destination_port}, checksum: {checksum})"),
     }
+}
+
+/// As its type has it: nothing of it means anything to the director.
+pub(crate) fn write_marked(marked: &MarkedService) -> String {
+    let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
+    // Plain structures of numbers and text have a form in RON.
+    options.to_string(marked).unwrap_or_default()
 }
 
 fn write_timeouts(

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use ron::value::RawValue;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use crate::ipvs::MarkedService;
 use crate::locate::Node;
 
 #[derive(serde::Deserialize)]
@@ -20,6 +21,7 @@ pub(crate) struct Spec {
     pub(crate) routes: Option<Vec<RouteSpec>>,
     pub(crate) local_pools: Option<Entries<Vec<String>>>,
     pub(crate) services: Option<Vec<ServiceSpec>>,
+    pub(crate) firewall_marks: Option<Vec<MarkedService>>,
     pub(crate) timeouts: Option<TimeoutsSpec>,
     pub(crate) local_ports: Option<String>,
     pub(crate) toa_option: Option<i64>,

@@ -259,6 +259,7 @@ fn config() -> impl Strategy<Value = Config> {
                     routes,
                     local_pools,
                     services,
+                    firewall_marks: Vec::new(),
                     timeouts,
                     local_ports,
                     toa_option,

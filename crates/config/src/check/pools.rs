@@ -10,6 +10,7 @@ use super::{Placed, require_name};
 use crate::address::{self, AddressRange};
 use crate::config::LocalPool;
 use crate::error::Report;
+use crate::ipvs::running::OWN_POOL;
 use crate::locate::Place;
 use crate::spec::Entries;
 
@@ -78,7 +79,7 @@ pub(super) fn resolve(
                 format!("two pools are called \"{name}\"; rename one, or make them one"),
             );
         }
-        report.keep(entry.key_at(), require_name("a pool", name));
+        report.keep(entry.key_at(), require_name("a pool", name, 64));
         let n_before = report.n_problems();
         let mut pool = Pool {
             name: name.clone(),
@@ -154,11 +155,17 @@ fn subnets(network: &Network, address: IpAddr) -> String {
     }
 }
 
+/// Services that ipvsadm gives local addresses may share them: no two connections get the same pair of one address and
+/// L4 port to the same real server, whoever lends it.
 fn require_new(range: AddressRange, pools: &Pools, own: &Pool) -> Result<AddressRange, String> {
     let own_ranges = own.ranges.iter().map(|placed| (own, *placed));
     match pools
         .ranges()
         .chain(own_ranges)
+        .filter(|(pool, _)| {
+            pool.name == own.name
+                || !(pool.name.starts_with(OWN_POOL) && own.name.starts_with(OWN_POOL))
+        })
         .find(|(_, other)| other.value.overlaps(&range))
     {
         Some((pool, other)) => Err(format!(

@@ -63,7 +63,7 @@ pub(super) fn resolve(
                 format!("two ports are called \"{name}\"; rename one"),
             );
         }
-        report.keep(entry.key_at(), require_name("a port", name));
+        report.keep(entry.key_at(), require_name("a port", name, 32));
         let device = device(report, spec.device.as_ref(), entry, &ports);
         let n_before = report.n_problems();
         let addresses = addresses(report, name, spec.addresses.as_deref(), entry, &ports);

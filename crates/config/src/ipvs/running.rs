@@ -1,0 +1,328 @@
+//! A running configuration as IPVS's table, and the configuration that a changed table means.
+//!
+//! Promises: what the table says of a configuration, taken back unchanged, is that configuration. A change goes the
+//! way of a reload: written as RON, read and checked again; so what is accepted can be saved, and read from there. Of
+//! many changes each is made or refused for itself, in their order.
+//! Does not know: how the outcome is published.
+//!
+//! Everything that ipvsadm can say and weir cannot do is refused in [`meant_service`] and what it calls, by name, with
+//! [`lacking`]. What is built moves out of there. Firewall marks are kept as they are said: they match nothing.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{
+    Edit, EditError, Entry, Forwarding, MarkedService, RealServer, SchedulerFlags, ServiceName,
+    Table, Timeouts, Transport, VirtualService,
+};
+use crate::address::AddressRange;
+use crate::config::{
+    Config, Destination, FullNat, LocalPool, Method, Protocol, Scheduler, Service,
+};
+use crate::save;
+
+/// Pools of services that have local addresses of their own are called this and their service.
+pub(crate) const OWN_POOL: &str = "ipvsadm-";
+
+/// Makes the changes in their order, as far as they are not refused: what the configuration becomes, and what came of
+/// each. `allowed_cpus` as for [`Config::parse`].
+pub fn edit(
+    config: &Config,
+    edits: &[Edit],
+    allowed_cpus: &[usize],
+) -> (Config, Vec<Result<(), EditError>>) {
+    let mut progress = Progress {
+        config: config.clone(),
+        table: table(config),
+        allowed_cpus,
+        outcomes: Vec::with_capacity(edits.len()),
+    };
+    progress.settle(edits);
+    (progress.config, progress.outcomes)
+}
+
+struct Progress<'a> {
+    config: Config,
+    /// Invariant: that of `config`.
+    table: Table,
+    allowed_cpus: &'a [usize],
+    outcomes: Vec<Result<(), EditError>>,
+}
+
+impl Progress<'_> {
+    /// All changes together cost one check. If it finds fault, the first half is tried and then the second, down to
+    /// the changes that are at fault.
+    fn settle(&mut self, edits: &[Edit]) {
+        let mut table = self.table.clone();
+        let outcomes: Vec<_> = edits.iter().map(|edit| table.apply(edit)).collect();
+        let is_change = |(edit, outcome): (&Edit, &Result<(), EditError>)| {
+            outcome.is_ok() && !matches!(edit, Edit::Zero(_))
+        };
+        if !edits.iter().zip(&outcomes).any(is_change) {
+            self.outcomes.extend(outcomes);
+            return;
+        }
+        match checked(&self.config, &table, self.allowed_cpus) {
+            Ok(config) => {
+                self.table = self::table(&config);
+                self.config = config;
+                self.outcomes.extend(outcomes);
+            }
+            Err(sentence) if edits.len() == 1 => {
+                self.outcomes.push(Err(EditError::Refused(sentence)));
+            }
+            Err(_) => {
+                let (first, second) = edits.split_at(edits.len() / 2);
+                self.settle(first);
+                self.settle(second);
+            }
+        }
+    }
+}
+
+/// The way of a reload, down to the text.
+fn checked(old: &Config, table: &Table, allowed_cpus: &[usize]) -> Result<Config, String> {
+    let config = meant(old, table)?;
+    let text = save::to_ron(&config);
+    Config::parse(&text, "ipvsadm", allowed_cpus).map_err(|errors| {
+        let first = errors.problems().first();
+        first.map_or_else(String::new, |problem| problem.what.clone())
+    })
+}
+
+/// What IPVS's tools see of a configuration.
+pub fn table(config: &Config) -> Table {
+    let pools: HashMap<&str, &LocalPool> = config
+        .local_pools
+        .iter()
+        .map(|pool| (pool.name.as_str(), pool))
+        .collect();
+    let services = config.services.iter().enumerate().map(|(place, service)| {
+        let name = name(service);
+        let locals = pools.get(own_pool(name).as_str()).map(|pool| {
+            pool.ranges
+                .iter()
+                .flat_map(AddressRange::addresses)
+                .collect()
+        });
+        Entry {
+            service: said_service(name, service),
+            servers: service
+                .destinations
+                .iter()
+                .map(|destination| said_server(service, destination))
+                .collect(),
+            locals: locals.unwrap_or_default(),
+            origin: Some(place),
+        }
+    });
+    let marks = config.firewall_marks.iter().map(|marked| Entry {
+        service: marked.service.clone(),
+        servers: marked.servers.clone(),
+        locals: marked.locals.clone(),
+        origin: None,
+    });
+    let seconds = |timeout: Duration| timeout.as_secs().try_into().unwrap_or(u32::MAX);
+    let timeouts = Timeouts {
+        tcp_s: seconds(config.timeouts.tcp_established),
+        tcp_fin_s: seconds(config.timeouts.tcp_fin),
+        udp_s: seconds(config.timeouts.udp),
+    };
+    Table::new(services.chain(marks).collect(), timeouts)
+}
+
+/// The name by which IPVS's tools know a service.
+pub fn name(service: &Service) -> ServiceName {
+    ServiceName::Virtual {
+        protocol: transport(service.protocol),
+        endpoint: service.vip,
+    }
+}
+
+fn said_service(name: ServiceName, service: &Service) -> VirtualService {
+    VirtualService {
+        name,
+        scheduler: service.scheduler.to_string(),
+        flags: SchedulerFlags::default(),
+        persistence: None,
+        persistence_module: None,
+        one_packet: false,
+    }
+}
+
+fn said_server(service: &Service, destination: &Destination) -> RealServer {
+    RealServer {
+        address: destination.address,
+        forwarding: match &service.method {
+            Method::FullNat(_) => Forwarding::FullNat,
+        },
+        weight: destination.weight.into(),
+        upper_threshold: 0,
+        lower_threshold: 0,
+    }
+}
+
+/// The configuration that says what the table says, and for the rest what `old` says.
+fn meant(old: &Config, table: &Table) -> Result<Config, String> {
+    let mut config = Config {
+        services: Vec::new(),
+        firewall_marks: Vec::new(),
+        ..old.clone()
+    };
+    config.local_pools.retain(|pool| !is_own(&pool.name));
+    for entry in table.entries() {
+        match entry.service.name {
+            ServiceName::Mark { .. } => config.firewall_marks.push(MarkedService {
+                service: entry.service.clone(),
+                servers: entry.servers.clone(),
+                locals: entry.locals.clone(),
+            }),
+            ServiceName::Virtual { protocol, endpoint } => {
+                let before = entry.origin.map(|place| &old.services[place]);
+                let service = meant_service(entry, protocol, endpoint, before)?;
+                config.services.push(service);
+                config.local_pools.extend(own_local_pool(entry)?);
+            }
+        }
+    }
+    let set = |said: u32, is: &mut Duration| {
+        if u64::from(said) != is.as_secs() {
+            *is = Duration::from_secs(said.into());
+        }
+    };
+    set(table.timeouts.tcp_s, &mut config.timeouts.tcp_established);
+    set(table.timeouts.tcp_fin_s, &mut config.timeouts.tcp_fin);
+    set(table.timeouts.udp_s, &mut config.timeouts.udp);
+    Ok(config)
+}
+
+/// `before`: the service of this name, which may know more than ipvsadm says.
+fn meant_service(
+    entry: &Entry,
+    protocol: Transport,
+    vip: SocketAddr,
+    before: Option<&Service>,
+) -> Result<Service, String> {
+    let said = &entry.service;
+    if said.persistence.is_some() {
+        return lacking("a persistent service (-p)");
+    }
+    if said.one_packet {
+        return lacking("one-packet scheduling (-o)");
+    }
+    let protocol = match protocol {
+        Transport::Tcp => Protocol::Tcp,
+        Transport::Udp => Protocol::Udp,
+        Transport::Sctp => return lacking("SCTP (--sctp-service)"),
+    };
+    let mut destinations = Vec::with_capacity(entry.servers.len());
+    for server in &entry.servers {
+        destinations.push(meant_destination(server)?);
+    }
+    Ok(Service {
+        protocol,
+        vip,
+        scheduler: meant_scheduler(&said.scheduler, said.flags)?,
+        method: meant_method(entry, before),
+        destinations,
+    })
+}
+
+fn meant_scheduler(name: &str, flags: SchedulerFlags) -> Result<Scheduler, String> {
+    if flags != SchedulerFlags::default() {
+        return lacking("a scheduler with flags (-b)");
+    }
+    let built = [Scheduler::Rr, Scheduler::Wrr, Scheduler::Lc, Scheduler::Wlc];
+    match built
+        .into_iter()
+        .find(|scheduler| scheduler.to_string() == name)
+    {
+        Some(scheduler) => Ok(scheduler),
+        None => lacking(&format!("the scheduler {name}")),
+    }
+}
+
+fn meant_method(entry: &Entry, before: Option<&Service>) -> Method {
+    let Method::FullNat(before) = before.map_or_else(
+        || Method::FullNat(FullNat::default()),
+        |before| before.method.clone(),
+    );
+    let local_pool = match entry.locals.is_empty() {
+        false => own_pool(entry.service.name),
+        true if is_own(&before.local_pool) => FullNat::default().local_pool,
+        true => before.local_pool,
+    };
+    Method::FullNat(FullNat {
+        local_pool,
+        ..before
+    })
+}
+
+fn meant_destination(server: &RealServer) -> Result<Destination, String> {
+    match server.forwarding {
+        Forwarding::FullNat => {}
+        Forwarding::Masquerade => return lacking("the forwarding method NAT (-m)"),
+        Forwarding::Route => return lacking("the forwarding method DR (-g, which is the default)"),
+        Forwarding::Tunnel(_) => return lacking("the forwarding method TUN (-i)"),
+    }
+    if server.upper_threshold != 0 || server.lower_threshold != 0 {
+        return lacking("a threshold of connections (-x, -y)");
+    }
+    let weight = server.weight.try_into();
+    Ok(Destination {
+        address: server.address,
+        weight: weight.map_err(|_| {
+            format!(
+                "the weight is {}; write a number from 0 to 65535",
+                server.weight
+            )
+        })?,
+    })
+}
+
+fn lacking<T>(what: &str) -> Result<T, String> {
+    Err(format!(
+        "weir does not have {what} yet; nothing was changed, see docs/ipvsadm.md for what it has"
+    ))
+}
+
+fn is_own(pool: &str) -> bool {
+    pool.starts_with(OWN_POOL)
+}
+
+/// What the pool of a service's own local addresses is called: `ipvsadm-tcp-192.0.2.100-80`.
+fn own_pool(name: ServiceName) -> String {
+    match name {
+        ServiceName::Mark { mark, .. } => format!("{OWN_POOL}mark-{mark}"),
+        ServiceName::Virtual { protocol, endpoint } => {
+            let address = match endpoint.ip() {
+                IpAddr::V4(v4) => v4.to_string(),
+                // Names of pools have no colons.
+                IpAddr::V6(v6) => format!("{:032x}", v6.to_bits()),
+            };
+            format!("{OWN_POOL}{protocol}-{address}-{}", endpoint.port())
+        }
+    }
+}
+
+fn own_local_pool(entry: &Entry) -> Result<Option<LocalPool>, String> {
+    if entry.locals.is_empty() {
+        return Ok(None);
+    }
+    let mut ranges = Vec::with_capacity(entry.locals.len());
+    for local in &entry.locals {
+        ranges.push(AddressRange::new(*local, *local)?);
+    }
+    Ok(Some(LocalPool {
+        name: own_pool(entry.service.name),
+        ranges,
+    }))
+}
+
+fn transport(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::Tcp => Transport::Tcp,
+        Protocol::Udp => Transport::Udp,
+    }
+}

@@ -1,0 +1,308 @@
+//! Changes in ipvsadm's words to a running configuration.
+
+use std::net::SocketAddr;
+
+use weir_config::ipvs::{
+    Edit, EditError, Encapsulation, Family, Forwarding, Netmask, Persistence, RealServer,
+    SchedulerFlags, ServiceName, Timeouts, Transport, VirtualService, running,
+};
+use weir_config::{Config, to_ron};
+
+fn config(services: &str) -> Config {
+    let text = format!(
+        r#"(
+            ports: {{
+                "wan": (device: AfPacket("a"), addresses: ["192.0.2.10/24"]),
+                "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24", "fd00::1/64"]),
+            }},
+            local_pools: {{ "default": ["10.0.0.200", "fd00::200"], "blue": ["10.0.0.201"] }},
+            services: [{services}],
+        )"#
+    );
+    Config::parse(&text, "test.ron", &[0]).unwrap()
+}
+
+fn name(vip: &str) -> ServiceName {
+    ServiceName::Virtual {
+        protocol: Transport::Tcp,
+        endpoint: vip.parse().unwrap(),
+    }
+}
+
+const VIP: &str = "192.0.2.100:80";
+
+fn service(vip: &str, scheduler: &str) -> VirtualService {
+    VirtualService {
+        name: name(vip),
+        scheduler: scheduler.to_owned(),
+        flags: SchedulerFlags::default(),
+        persistence: None,
+        persistence_module: None,
+        one_packet: false,
+    }
+}
+
+fn server(address: &str, weight: u32) -> RealServer {
+    RealServer {
+        address: address.parse().unwrap(),
+        forwarding: Forwarding::FullNat,
+        weight,
+        upper_threshold: 0,
+        lower_threshold: 0,
+    }
+}
+
+fn add_server(vip: &str, server: RealServer) -> Edit {
+    Edit::AddServer {
+        service: name(vip),
+        server,
+    }
+}
+
+fn edit(config: &Config, edits: &[Edit]) -> (Config, Vec<Result<(), EditError>>) {
+    let (after, outcomes) = running::edit(config, edits, &[0]);
+    let read_again = Config::parse(&to_ron(&after), "saved.ron", &[0]).unwrap();
+    assert_eq!(read_again, after, "what is accepted is read back equal");
+    (after, outcomes)
+}
+
+#[test]
+fn what_is_asked_for_is_in_the_configuration() {
+    let edits = [
+        Edit::AddService(service(VIP, "rr")),
+        add_server(VIP, server("10.0.0.11:8080", 3)),
+        add_server(VIP, server("10.0.0.12:80", 1)),
+        Edit::EditService(service(VIP, "wrr")),
+        Edit::EditServer {
+            service: name(VIP),
+            server: server("10.0.0.12:80", 0),
+        },
+        Edit::SetTimeouts(Timeouts {
+            tcp_s: 60,
+            tcp_fin_s: 0,
+            udp_s: 30,
+        }),
+    ];
+    let (after, outcomes) = edit(&config(""), &edits);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let expected = config(
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Wrr, destinations: [
+            (address: "10.0.0.11:8080", weight: 3), (address: "10.0.0.12:80", weight: 0)])"#,
+    );
+    assert_eq!(after.services, expected.services);
+    assert_eq!(after.timeouts.tcp_established.as_secs(), 60);
+    assert_eq!(after.timeouts.tcp_fin, config("").timeouts.tcp_fin);
+    assert_eq!(after.timeouts.udp.as_secs(), 30);
+}
+
+#[test]
+fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
+    let before = config("");
+    let persistent = VirtualService {
+        persistence: Some(Persistence {
+            timeout_s: 300,
+            netmask: Netmask::host(Family::Ipv4),
+        }),
+        ..service("192.0.2.101:80", "rr")
+    };
+    let edits = [
+        Edit::AddService(service(VIP, "rr")),
+        Edit::AddService(service(VIP, "rr")),
+        add_server("192.0.2.102:80", server("10.0.0.11:80", 1)),
+        add_server(VIP, server("10.0.0.11:80", 1)),
+        // Where IPVS has no word against it, the director has.
+        add_server(VIP, server("10.9.9.9:80", 1)),
+        add_server(VIP, server("10.0.0.11:80", 1)),
+        Edit::AddService(persistent),
+        add_server(VIP, server("10.0.0.12:80", 1)),
+    ];
+    let (after, outcomes) = edit(&before, &edits);
+    let expected = config(
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Rr, destinations: [
+            (address: "10.0.0.11:80"), (address: "10.0.0.12:80")])"#,
+    );
+    assert_eq!(after.services, expected.services);
+    let sentences: Vec<String> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.map_or_else(|error| error.to_string(), |()| String::new()))
+        .collect();
+    assert_eq!(
+        sentences,
+        [
+            "",
+            "Service already exists",
+            "Service not defined",
+            "",
+            "no port's subnet and no route leads to the real server 10.9.9.9; add a route, or correct the address",
+            "Destination already exists",
+            "weir does not have a persistent service (-p) yet; nothing was changed, see docs/ipvsadm.md for what it has",
+            "",
+        ]
+    );
+}
+
+#[test]
+fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
+    let running = config(r#"(vip: "192.0.2.100:80", protocol: Tcp, destinations: [])"#);
+    let with = |forwarding| RealServer {
+        forwarding,
+        ..server("10.0.0.11:80", 1)
+    };
+    let other = || service("192.0.2.101:80", "rr");
+    let sctp = VirtualService {
+        name: ServiceName::Virtual {
+            protocol: Transport::Sctp,
+            endpoint: VIP.parse().unwrap(),
+        },
+        ..other()
+    };
+    let cases = [
+        (
+            add_server(VIP, with(Forwarding::Tunnel(Encapsulation::Ipip))),
+            "-i",
+        ),
+        (
+            add_server(
+                VIP,
+                RealServer {
+                    upper_threshold: 5,
+                    ..server("10.0.0.11:80", 1)
+                },
+            ),
+            "-x",
+        ),
+        (
+            Edit::AddService(VirtualService {
+                one_packet: true,
+                ..other()
+            }),
+            "-o",
+        ),
+        (
+            Edit::AddService(VirtualService {
+                scheduler: "lblc".to_owned(),
+                ..other()
+            }),
+            "lblc",
+        ),
+        (Edit::AddService(sctp), "SCTP"),
+        (add_server(VIP, server("10.0.0.11:80", 65_536)), "65536"),
+    ];
+    for (asked, named) in cases {
+        let (after, outcomes) = edit(&running, std::slice::from_ref(&asked));
+        assert_eq!(after, running, "{asked:?}");
+        let [Err(EditError::Refused(sentence))] = outcomes.as_slice() else {
+            panic!("{asked:?}: {outcomes:?}");
+        };
+        assert!(sentence.contains(named), "{sentence}");
+    }
+}
+
+#[test]
+fn what_ipvsadm_does_not_speak_of_stays() {
+    let before = config(
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, method: FullNat(local_pool: "blue"), destinations: [])"#,
+    );
+    let edits = [
+        Edit::EditService(service(VIP, "lc")),
+        add_server(VIP, server("10.0.0.11:80", 1)),
+    ];
+    let (after, outcomes) = edit(&before, &edits);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(after.services[0].method, before.services[0].method);
+    let again = [
+        Edit::DeleteService(name(VIP)),
+        Edit::AddService(service(VIP, "lc")),
+    ];
+    let (after, _) = edit(&after, &again);
+    assert_ne!(after.services[0].method, before.services[0].method);
+}
+
+#[test]
+fn a_service_may_have_local_addresses_of_its_own() {
+    let vips = [VIP, "[2001:db8:1:2:3:4:5:6]:65535", "192.0.2.101:80"];
+    let locals = ["10.0.0.210", "fd00::210", "10.0.0.210"];
+    let mut running = config("");
+    for (vip, local) in vips.into_iter().zip(locals) {
+        let edits = [
+            Edit::AddService(service(vip, "rr")),
+            Edit::AddLocal {
+                service: name(vip),
+                address: local.parse().unwrap(),
+            },
+        ];
+        let (after, outcomes) = edit(&running, &edits);
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        running = after;
+    }
+    let table = running::table(&running);
+    for (vip, local) in vips.into_iter().zip(locals) {
+        let found = table.find(&name(vip)).unwrap();
+        assert_eq!(found.locals, [local.parse::<std::net::IpAddr>().unwrap()]);
+    }
+    assert_eq!(running.local_pools.len(), 5);
+    let edits = vips.map(|vip| Edit::DeleteService(name(vip)));
+    let (after, _) = edit(&running, &edits);
+    assert_eq!(after, config(""), "the pools go with their services");
+}
+
+#[test]
+fn firewall_marks_are_kept_as_they_are_said() {
+    let mark = ServiceName::Mark {
+        mark: 7,
+        family: Family::Ipv6,
+    };
+    let said = VirtualService {
+        name: mark,
+        flags: SchedulerFlags::THIRD,
+        persistence: Some(Persistence {
+            timeout_s: 60,
+            netmask: Netmask::V6(64),
+        }),
+        ..service(VIP, "sh")
+    };
+    let server = RealServer {
+        address: "[fd00::9]:0".parse::<SocketAddr>().unwrap(),
+        forwarding: Forwarding::Tunnel(Encapsulation::Gue {
+            destination_port: 6080,
+            checksum: weir_config::ipvs::TunnelChecksum::Remote,
+        }),
+        upper_threshold: 9,
+        ..server("10.0.0.11:80", 100_000)
+    };
+    let edits = [
+        Edit::AddService(said.clone()),
+        Edit::AddServer {
+            service: mark,
+            server,
+        },
+    ];
+    let (after, outcomes) = edit(&config(""), &edits);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let table = running::table(&after);
+    let found = table.find(&mark).unwrap();
+    assert_eq!(
+        (&found.service, found.servers.as_slice()),
+        (&said, &[server][..])
+    );
+    assert!(after.services.is_empty());
+    assert_eq!(weir_config::diff(&config(""), &after).len(), 1);
+}
+
+#[test]
+fn ten_thousand_lines_with_a_wrong_one_take_a_moment() {
+    let mut edits = vec![Edit::AddService(service(VIP, "wlc"))];
+    for number in 0..10_000_u32 {
+        let address = format!("10.0.0.{}:{}", 11 + number % 100, 1000 + number / 100);
+        edits.push(add_server(VIP, server(&address, 1)));
+    }
+    edits[5_000] = add_server(VIP, server("10.9.9.9:80", 1));
+    let began = std::time::Instant::now();
+    let (after, outcomes) = edit(&config(""), &edits);
+    assert_eq!(after.services[0].destinations.len(), 9_999);
+    assert_eq!(
+        outcomes.iter().filter(|outcome| outcome.is_err()).count(),
+        1
+    );
+    eprintln!("{:?}", began.elapsed());
+}
