@@ -64,6 +64,63 @@ impl Arguments {
     }
 }
 
+/// What was said to ipvsadm.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ipvsadm {
+    /// What it was called.
+    pub(crate) program: String,
+    /// What stands behind.
+    pub(crate) words: Vec<String>,
+    /// The daemon's admin socket.
+    pub(crate) socket: PathBuf,
+}
+
+/// Whether this process was called `ipvsadm`, or as `weir ipvsadm`: then every word behind is ipvsadm's, `--help` and
+/// `--socket` included, and clap has no part in it.
+pub(crate) fn ipvsadm_of_this_process() -> Option<Ipvsadm> {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    read_ipvsadm(
+        words.collect(),
+        std::env::var_os("WEIR_SOCKET").map(PathBuf::from),
+    )
+}
+
+fn read_ipvsadm(words: Vec<String>, socket: Option<PathBuf>) -> Option<Ipvsadm> {
+    let (program, rest) = words.split_first()?;
+    let mut socket = socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
+    if Path::new(program).file_name() == Some("ipvsadm".as_ref()) {
+        return Some(Ipvsadm {
+            program: program.clone(),
+            words: rest.to_vec(),
+            socket,
+        });
+    }
+    let mut rest = rest;
+    loop {
+        rest = match rest {
+            [word, path, rest @ ..] if word == "--socket" => {
+                socket = PathBuf::from(path);
+                rest
+            }
+            [word, words @ ..] if word == "ipvsadm" => {
+                return Some(Ipvsadm {
+                    program: "ipvsadm".to_owned(),
+                    words: words.to_vec(),
+                    socket,
+                });
+            }
+            [word, rest @ ..] => match word.strip_prefix("--socket=") {
+                Some(path) => {
+                    socket = PathBuf::from(path);
+                    rest
+                }
+                None => return None,
+            },
+            [] => return None,
+        };
+    }
+}
+
 fn explain(mut error: clap::Error) -> ! {
     match error.kind() {
         ErrorKind::MissingSubcommand => {
@@ -104,6 +161,12 @@ pub(crate) enum Command {
     Config(Config),
     #[command(flatten)]
     Show(Show),
+    /// The commands of ipvsadm, to the letter: `weir ipvsadm -ln`; also under a link named ipvsadm
+    ///
+    /// Everything behind is read as ipvsadm 1.31 reads it, and output and exit codes are ipvsadm's; 255 if the daemon
+    /// cannot be reached.
+    #[command(disable_help_flag = true)]
+    Ipvsadm(IpvsadmWords),
     /// End the daemon in order; returns when it has ended
     Stop,
 }
@@ -131,6 +194,17 @@ pub(crate) struct Check {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IpvsadmWords {
+    /// As on ipvsadm's command line
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGUMENTS"
+    )]
+    words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -333,6 +407,35 @@ mod tests {
         ] {
             assert_eq!(read(line).client_socket(), Path::new("/tmp/a.sock"));
         }
+    }
+
+    #[test]
+    fn what_is_said_to_ipvsadm_is_not_read_here() {
+        let said = |line: &str| {
+            let words = line.split(' ').map(str::to_owned).collect();
+            read_ipvsadm(words, None)
+        };
+        let expected = |program: &str, words: &[&str], socket: &str| {
+            Some(Ipvsadm {
+                program: program.to_owned(),
+                words: words.iter().map(|word| (*word).to_owned()).collect(),
+                socket: PathBuf::from(socket),
+            })
+        };
+        assert_eq!(
+            said("/sbin/ipvsadm -ln --help"),
+            expected("/sbin/ipvsadm", &["-ln", "--help"], DEFAULT_SOCKET)
+        );
+        assert_eq!(
+            said("weir --socket=/a ipvsadm -S -n --socket"),
+            expected("ipvsadm", &["-S", "-n", "--socket"], "/a")
+        );
+        assert_eq!(
+            said("weir --socket /a ipvsadm"),
+            expected("ipvsadm", &[], "/a")
+        );
+        assert_eq!(said("weir status ipvsadm"), None);
+        assert_eq!(said("weir"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Does not know: JSON, sockets, tables.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,15 +12,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tracing::{info, warn};
+use weir_admin::ipvsadm::ListedService;
 use weir_admin::{
     Applied, Candidate, ConnectionPage, Daemon, Difference, DropRow, NeighbourRow, PortRow,
     Refusal, RouteRow, ServiceRow, StatusRow, WorkerRow,
 };
-use weir_config::{Change, Config};
+use weir_config::ipvs::{Edit, EditError, Timeouts, running};
+use weir_config::{Change, Config, compile};
 use weir_director::DropReason;
 use weir_worker::Counters;
 
 use crate::appliance::Appliance;
+use crate::statistics::Statistics;
 use crate::way::{self, Way};
 use crate::{ports, rows};
 
@@ -36,6 +40,7 @@ pub(crate) struct Running {
     socket: Option<PathBuf>,
     began: Instant,
     busy: RefCell<Vec<Busy>>,
+    statistics: RefCell<Statistics>,
     /// Only one page of connections is filled at a time.
     listing: Mutex<()>,
 }
@@ -68,6 +73,7 @@ impl Running {
             socket,
             began: Instant::now(),
             busy: RefCell::new(busy),
+            statistics: RefCell::default(),
             listing: Mutex::new(()),
         }
     }
@@ -96,6 +102,43 @@ impl Running {
                 is_measured: true,
             };
         }
+    }
+
+    /// Ends a window of the rates that ipvsadm shows; to be called every two seconds.
+    pub(crate) fn end_window(&self) {
+        self.count();
+        self.statistics.borrow_mut().end_window();
+    }
+
+    /// Takes what the workers have published into the statistics.
+    fn count(&self) {
+        let config = self.config.borrow();
+        let appliance = self.appliance.borrow();
+        let counted = config.services.iter().flat_map(|service| {
+            let name = running::name(service.protocol, service.vip);
+            service.destinations.iter().map(move |destination| {
+                let address = destination.address;
+                (name, address, (compile::key(service), address))
+            })
+        });
+        let counted = counted.map(|(name, address, (key, _))| {
+            (name, address, rows::traffic(&key, address, &appliance))
+        });
+        let mut statistics = self.statistics.borrow_mut();
+        statistics.count(counted);
+        let there: HashSet<_> = config
+            .services
+            .iter()
+            .flat_map(|service| {
+                let name = running::name(service.protocol, service.vip);
+                let servers = service
+                    .destinations
+                    .iter()
+                    .map(move |destination| (name, Some(destination.address)));
+                servers.chain([(name, None)])
+            })
+            .collect();
+        statistics.retain(|name, address| there.contains(&(*name, address.copied())));
     }
 
     /// Whether a worker's thread has ended.
@@ -225,11 +268,19 @@ impl Running {
         let stalled = stalled.map(|(worker, _)| {
             format!("worker {worker} does not run; its packets wait or are lost until it does")
         });
+        let config = self.config.borrow();
+        let n_marks = config.firewall_marks.len();
+        let marks = (n_marks > 0).then(|| {
+            format!(
+                "{n_marks} services of firewall marks match no packet; give them virtual addresses"
+            )
+        });
         silent
             .chain(duplicates)
             .chain(down)
             .chain(lost)
             .chain(stalled)
+            .chain(marks)
             .collect()
     }
 }
@@ -434,6 +485,66 @@ impl Daemon for Running {
             generation,
             not_adopted_by,
         })
+    }
+
+    async fn ipvs(&self) -> Result<Vec<ListedService>, Refusal> {
+        self.count();
+        let config = self.config.borrow();
+        let statistics = self.statistics.borrow();
+        let table = running::table(&config);
+        Ok(table
+            .entries()
+            .map(|entry| rows::listed(entry, &self.appliance.borrow(), &statistics))
+            .collect())
+    }
+
+    async fn timeouts(&self) -> Result<Timeouts, Refusal> {
+        Ok(running::table(&self.config.borrow()).timeouts)
+    }
+
+    async fn edit(&self, edits: Vec<Edit>) -> Result<Vec<Result<(), EditError>>, Refusal> {
+        // (1) What is asked for, as far as it is not refused, as a whole configuration.
+        let before = self.config.borrow().clone();
+        let edited = tokio::task::spawn_blocking(move || {
+            let (config, outcomes) = running::edit(&before, &edits, &allowed_cpus());
+            let changes = weir_config::diff(&before, &config);
+            (edits, config, outcomes, changes)
+        });
+        let (edits, config, outcomes, changes) = edited
+            .await
+            .map_err(|_| Refusal::new("the changes could not be made; this is a bug in weir"))?;
+        // (2) The same way as a reload.
+        self.count();
+        if let Some(refusal) = weir_config::refusal(&changes) {
+            return Err(Refusal::new(refusal));
+        }
+        if !changes.is_empty() {
+            let generation = self.publish(&config)?;
+            *self.config.borrow_mut() = config;
+            self.wait_until_adopted().await;
+            info!(generation, changes = changes.len(), "changed");
+        }
+        // (3) What is new, and what `-Z` names, is counted from zero.
+        let mut statistics = self.statistics.borrow_mut();
+        for (edit, _) in edits.iter().zip(&outcomes).filter(|(_, it)| it.is_ok()) {
+            match edit {
+                Edit::Zero(service) => statistics.zero(*service),
+                Edit::AddService(service) => statistics.zero_new(service.name, None),
+                Edit::AddServer { service, server } => {
+                    statistics.zero_new(*service, Some(server.address));
+                }
+                Edit::EditService(_)
+                | Edit::DeleteService(_)
+                | Edit::Clear
+                | Edit::EditServer { .. }
+                | Edit::SetWeight { .. }
+                | Edit::DeleteServer { .. }
+                | Edit::SetTimeouts(_)
+                | Edit::AddLocal { .. }
+                | Edit::DeleteLocal { .. } => {}
+            }
+        }
+        Ok(outcomes)
     }
 }
 

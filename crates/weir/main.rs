@@ -13,15 +13,20 @@ mod ports;
 mod rows;
 mod run;
 mod spread;
+mod statistics;
 mod way;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
+use weir_admin::ipvsadm::{Remote, Streams, SystemNames, ipvsadm};
 use weir_config::sizing::Sizing;
 
 fn main() -> ExitCode {
+    if let Some(ipvsadm) = arguments::ipvsadm_of_this_process() {
+        return speak_as_ipvsadm(&ipvsadm);
+    }
     let arguments = Arguments::of_this_process();
     let outcome = match &arguments.command {
         Command::Run(run) => {
@@ -42,6 +47,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Does as ipvsadm does, whose exit codes differ from weir's.
+fn speak_as_ipvsadm(asked: &arguments::Ipvsadm) -> ExitCode {
+    let streams = Streams {
+        input: &mut std::io::stdin().lock(),
+        output: &mut std::io::BufWriter::new(std::io::stdout().lock()),
+        errors: &mut std::io::stderr(),
+    };
+    ExitCode::from(ipvsadm(
+        &asked.program,
+        &asked.words,
+        &mut Remote::new(&asked.socket),
+        &SystemNames::read(),
+        streams,
+    ))
+}
+
 /// Asks the running daemon.
 fn ask(arguments: &Arguments, command: &Command) -> Result<(), weir_admin::Failure> {
     let socket = arguments.client_socket();
@@ -56,7 +77,7 @@ fn ask(arguments: &Arguments, command: &Command) -> Result<(), weir_admin::Failu
         Command::Show(show) => weir_admin::show(socket, &show.view(), &mut out),
         Command::Stop => weir_admin::stop(socket),
         // Those that need no daemon were dealt with by the caller.
-        Command::Run(_) | Command::Check(_) => Ok(()),
+        Command::Run(_) | Command::Check(_) | Command::Ipvsadm(_) => Ok(()),
     }
 }
 

@@ -2,18 +2,24 @@
 //!
 //! Promises: counts are summed over all workers, as last published. Does not know: who asks, or how rows are shown.
 
+use std::net::SocketAddr;
+
+use weir_admin::ipvsadm::{ListedLocal, ListedServer, ListedService, Traffic};
 use weir_admin::{ConnectionRow, DestinationRow, PortRow, ServiceLabel, ServiceRow};
 use weir_config::compile;
+use weir_config::ipvs::Entry;
 use weir_director::{ConnectionView, ServiceKey, Tick};
 use weir_worker::DestinationCounters;
 
 use crate::appliance::Appliance;
 use crate::ports::OpenPort;
+use crate::statistics::Statistics;
 
 /// A service of the running configuration.
 pub(crate) fn service(service: &weir_config::Service, appliance: &Appliance) -> ServiceRow {
     let key = compile::key(service);
-    let counted = |destination: &weir_config::Destination| count(&key, destination, appliance);
+    let counted =
+        |destination: &weir_config::Destination| count(&key, destination.address, appliance);
     let method = method_name(&service.method);
     let destinations = service.destinations.iter().map(|destination| {
         let counted = counted(destination);
@@ -47,12 +53,58 @@ pub(crate) fn service(service: &weir_config::Service, appliance: &Appliance) -> 
     }
 }
 
-fn count(
-    key: &ServiceKey,
-    destination: &weir_config::Destination,
+/// A service in IPVS's words.
+pub(crate) fn listed(
+    entry: &Entry,
     appliance: &Appliance,
-) -> DestinationCounters {
-    let id = appliance.numbers.destination(key, destination.address);
+    statistics: &Statistics,
+) -> ListedService {
+    let name = entry.service.name;
+    let (totals, rates) = statistics.service(name);
+    let servers = entry.servers.iter().map(|server| {
+        let load = compile::key_of(name)
+            .map(|key| count(&key, server.address, appliance).load)
+            .unwrap_or_default();
+        let (totals, rates) = statistics.server(name, server.address);
+        ListedServer {
+            server: *server,
+            active: load.active,
+            inactive: load.inactive,
+            persistent: 0,
+            totals,
+            rates,
+        }
+    });
+    ListedService {
+        service: entry.service.clone(),
+        totals,
+        rates,
+        locals: entry
+            .locals
+            .iter()
+            .map(|address| ListedLocal {
+                address: *address,
+                connections: 0,
+            })
+            .collect(),
+        servers: servers.collect(),
+    }
+}
+
+/// What has passed through a destination since the start.
+pub(crate) fn traffic(key: &ServiceKey, address: SocketAddr, appliance: &Appliance) -> Traffic {
+    let counted = count(key, address, appliance);
+    Traffic {
+        connections: counted.connections,
+        inbound_packets: counted.inbound_packets,
+        outbound_packets: counted.outbound_packets,
+        inbound_bytes: counted.inbound_bytes,
+        outbound_bytes: counted.outbound_bytes,
+    }
+}
+
+fn count(key: &ServiceKey, address: SocketAddr, appliance: &Appliance) -> DestinationCounters {
+    let id = appliance.numbers.destination(key, address);
     id.map_or_else(DestinationCounters::default, |id| {
         appliance
             .published

@@ -168,12 +168,17 @@ async fn reload_on_hangup(running: &Running) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Measures, and tells systemd that the daemon lives, as long as its workers do.
+/// Measures (rates every other time), and tells systemd that the daemon lives, as long as its workers do.
 async fn every_second(running: &Running) {
     let mut second = interval(MEASURE_EVERY);
+    let mut ends_window = false;
     loop {
         second.tick().await;
         running.measure_busy();
+        if ends_window {
+            running.end_window();
+        }
+        ends_window = !ends_window;
         if running.has_lost_a_worker() {
             return;
         }

@@ -7,16 +7,18 @@ use std::fmt;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
+use weir_config::ipvs::{Edit, EditError, Timeouts};
 use weir_config::{Change, Errors};
 
+use crate::ipvsadm::ListedService;
 use crate::rows::{
     ConnectionPage, DropRow, NeighbourRow, PortRow, RouteRow, ServiceRow, StatusRow, WorkerRow,
 };
 
 /// The daemon as the admin socket sees it. Implementations may write the methods as `async fn`.
 ///
-/// All calls come from one thread. Questions may overlap; of `config_diff` and `config_apply` only one runs at a
-/// time. A call whose client hangs up is still carried to its end.
+/// All calls come from one thread. Questions may overlap; of `config_diff`, `config_apply` and `edit` only one runs
+/// at a time. A call whose client hangs up is still carried to its end.
 pub trait Daemon: 'static {
     /// The daemon at a glance.
     fn status(&self) -> impl Future<Output = Result<StatusRow, Refusal>>;
@@ -48,6 +50,15 @@ pub trait Daemon: 'static {
     ) -> impl Future<Output = Result<Difference, Refusal>>;
     /// Makes the running state that of the candidate, all or nothing.
     fn config_apply(&self, candidate: Candidate) -> impl Future<Output = Result<Applied, Refusal>>;
+    /// All services in IPVS's words, those of firewall marks included, in the order of the configuration.
+    fn ipvs(&self) -> impl Future<Output = Result<Vec<ListedService>, Refusal>>;
+    /// How long silent connections are kept.
+    fn timeouts(&self) -> impl Future<Output = Result<Timeouts, Refusal>>;
+    /// Makes changes in their order, and tells of each what came of it. They are live when this returns.
+    fn edit(
+        &self,
+        edits: Vec<Edit>,
+    ) -> impl Future<Output = Result<Vec<Result<(), EditError>>, Refusal>>;
 }
 
 /// A configuration that is to run.

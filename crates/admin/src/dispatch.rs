@@ -9,9 +9,13 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::Mutex;
+use weir_config::ipvs::{Edit, EditError};
 
 use crate::daemon::{Candidate, Daemon, Refusal};
-use crate::method::{ConfigParams, ConnectionParams, Method};
+use crate::method::{
+    ConfigParams, ConnectionParams, DestinationAddressParams, DestinationParams, EditParams,
+    Method, ServiceParams, WeightParams,
+};
 use crate::protocol::{self, ErrorObject, Line, NoParams, Request};
 use crate::rows::{ConnectionPage, ConnectionRow};
 
@@ -123,7 +127,75 @@ impl<D: Daemon> Dispatcher<D> {
                 result(daemon.config_apply(candidate).await)
             }
             Method::DaemonStop => written(&true),
+            Method::IpvsList => result(daemon.ipvs().await),
+            Method::TimeoutList => result(daemon.timeouts().await),
+            Method::IpvsEdit => {
+                let EditParams { edits } = request.needed_params()?;
+                let outcomes: Vec<_> = self
+                    .edit(edits)
+                    .await?
+                    .into_iter()
+                    .map(Result::err)
+                    .collect();
+                written(&outcomes)
+            }
+            Method::ServiceAdd => {
+                self.edit_one(Edit::AddService(request.needed_params()?))
+                    .await
+            }
+            Method::ServiceEdit => {
+                self.edit_one(Edit::EditService(request.needed_params()?))
+                    .await
+            }
+            Method::ServiceDelete => {
+                let ServiceParams { service } = request.needed_params()?;
+                self.edit_one(Edit::DeleteService(service.name())).await
+            }
+            Method::DestinationAdd => {
+                let params: DestinationParams = request.needed_params()?;
+                let (service, server) = (params.service.name(), params.destination);
+                self.edit_one(Edit::AddServer { service, server }).await
+            }
+            Method::DestinationEdit => {
+                let params: DestinationParams = request.needed_params()?;
+                let (service, server) = (params.service.name(), params.destination);
+                self.edit_one(Edit::EditServer { service, server }).await
+            }
+            Method::DestinationDelete => {
+                let DestinationAddressParams { service, address } = request.needed_params()?;
+                let service = service.name();
+                self.edit_one(Edit::DeleteServer { service, address }).await
+            }
+            Method::DestinationSetWeight => {
+                let WeightParams {
+                    service,
+                    address,
+                    weight,
+                } = request.needed_params()?;
+                let edit = Edit::SetWeight {
+                    service: service.name(),
+                    address,
+                    weight,
+                };
+                self.edit_one(edit).await
+            }
+            Method::TimeoutSet => {
+                self.edit_one(Edit::SetTimeouts(request.needed_params()?))
+                    .await
+            }
         }
+    }
+
+    async fn edit(&self, edits: Vec<Edit>) -> Result<Vec<Result<(), EditError>>, ErrorObject> {
+        let _alone = self.configuring.lock().await;
+        self.daemon.edit(edits).await.map_err(refused)
+    }
+
+    async fn edit_one(&self, edit: Edit) -> Result<Box<RawValue>, ErrorObject> {
+        for outcome in self.edit(vec![edit]).await? {
+            outcome.map_err(|error| refused(Refusal::new(error.to_string())))?;
+        }
+        written(&true)
     }
 
     async fn connections(&self, params: ConnectionParams) -> Result<ConnectionPage, ErrorObject> {
@@ -144,7 +216,18 @@ impl<D: Daemon> Dispatcher<D> {
 
 fn takes_params(method: Method) -> bool {
     match method {
-        Method::ConnectionList | Method::ConfigDiff | Method::ConfigApply => true,
+        Method::ConnectionList
+        | Method::ConfigDiff
+        | Method::ConfigApply
+        | Method::IpvsEdit
+        | Method::ServiceAdd
+        | Method::ServiceEdit
+        | Method::ServiceDelete
+        | Method::DestinationAdd
+        | Method::DestinationEdit
+        | Method::DestinationDelete
+        | Method::DestinationSetWeight
+        | Method::TimeoutSet => true,
         Method::StatusShow
         | Method::PortList
         | Method::ServiceList
@@ -153,6 +236,8 @@ fn takes_params(method: Method) -> bool {
         | Method::DropList
         | Method::WorkerList
         | Method::ConfigShow
+        | Method::IpvsList
+        | Method::TimeoutList
         | Method::DaemonStop => false,
     }
 }

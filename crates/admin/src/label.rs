@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use weir_config::Protocol;
+use weir_config::ipvs::{ServiceName, running};
 
 /// A service as it is named in a label or a JSON value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +19,13 @@ pub struct ServiceLabel {
     pub protocol: Protocol,
     /// VIP and vport.
     pub vip: SocketAddr,
+}
+
+impl ServiceLabel {
+    /// As IPVS's tools name it.
+    pub fn name(self) -> ServiceName {
+        running::name(self.protocol, self.vip)
+    }
 }
 
 impl fmt::Display for ServiceLabel {

@@ -44,7 +44,10 @@ pub use daemon::{Applied, Candidate, Daemon, Difference, Refusal};
 pub use dispatch::{Answer, Dispatcher};
 pub use label::ServiceLabel;
 pub use listener::{ListenError, Listener};
-pub use method::{ConfigParams, ConnectionParams, Method};
+pub use method::{
+    ConfigParams, ConnectionParams, DestinationAddressParams, DestinationParams, EditParams,
+    Method, ServiceParams, WeightParams,
+};
 pub use rows::{
     ConnectionPage, ConnectionRow, DestinationRow, DropRow, NeighbourRow, PortRow, RouteRow,
     ServiceRow, StatusRow, WorkerRow,

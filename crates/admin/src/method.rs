@@ -3,9 +3,11 @@
 //! Promises: one list; the server answers all of it and the client calls nothing else.
 //! Does not know: what they return (`rows`, `daemon`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+
+use weir_config::ipvs::{Edit, RealServer};
 
 use crate::label::ServiceLabel;
 
@@ -54,6 +56,29 @@ methods! {
     ConfigDiff = "config.diff",
     /// Makes a configuration the running one, all or nothing. Takes [`ConfigParams`], returns an `Applied`.
     ConfigApply = "config.apply",
+    /// All services in IPVS's words. Returns `ListedService`s.
+    IpvsList = "ipvs.list",
+    /// Changes in IPVS's words, each after the one before it. Takes [`EditParams`], returns an array with null or an
+    /// `EditError` for each.
+    IpvsEdit = "ipvs.edit",
+    /// Adds a service. Takes a `VirtualService`, returns `true`, as all below.
+    ServiceAdd = "service.add",
+    /// Changes a service. Takes a `VirtualService`.
+    ServiceEdit = "service.edit",
+    /// Removes a service. Takes [`ServiceParams`].
+    ServiceDelete = "service.delete",
+    /// Adds a real server to a service. Takes [`DestinationParams`].
+    DestinationAdd = "destination.add",
+    /// Changes a real server of a service. Takes [`DestinationParams`].
+    DestinationEdit = "destination.edit",
+    /// Removes a real server from a service. Takes [`DestinationAddressParams`].
+    DestinationDelete = "destination.delete",
+    /// Changes the weight of a real server alone. Takes [`WeightParams`].
+    DestinationSetWeight = "destination.set_weight",
+    /// How long silent connections are kept. Returns `Timeouts`.
+    TimeoutList = "timeout.list",
+    /// Sets them, those that are not 0. Takes `Timeouts`.
+    TimeoutSet = "timeout.set",
     /// Ends the daemon in order, after the answer. Returns `true`.
     DaemonStop = "daemon.stop",
 }
@@ -88,6 +113,54 @@ pub struct ConnectionParams {
 impl ConnectionParams {
     /// The largest page: about a megabyte of text.
     pub const MAX_LIMIT: usize = 4096;
+}
+
+/// What `ipvs.edit` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditParams {
+    /// In their order.
+    pub edits: Vec<Edit>,
+}
+
+/// What `service.delete` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceParams {
+    /// Which.
+    pub service: ServiceLabel,
+}
+
+/// What `destination.add` and `destination.edit` take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationParams {
+    /// Whose.
+    pub service: ServiceLabel,
+    /// What it is to be.
+    pub destination: RealServer,
+}
+
+/// What `destination.delete` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationAddressParams {
+    /// Whose.
+    pub service: ServiceLabel,
+    /// RIP and rport.
+    pub address: SocketAddr,
+}
+
+/// What `destination.set_weight` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightParams {
+    /// Whose.
+    pub service: ServiceLabel,
+    /// RIP and rport.
+    pub address: SocketAddr,
+    /// 0: no new connections.
+    pub weight: u32,
 }
 
 /// What `config.diff` and `config.apply` take: both fields, or neither for the file the daemon was started with.

@@ -185,8 +185,17 @@ impl<'a> Request<'a> {
 
     /// The params as a `T`; without any, its default.
     pub(crate) fn params<T: Default + Deserialize<'a>>(&self) -> Result<T, ErrorObject> {
+        match self.params {
+            None => Ok(T::default()),
+            Some(_) => self.needed_params(),
+        }
+    }
+
+    /// The params as a `T`, which has no default.
+    pub(crate) fn needed_params<T: Deserialize<'a>>(&self) -> Result<T, ErrorObject> {
         let Some(params) = self.params else {
-            return Ok(T::default());
+            let sentence = format!("{} needs params; give an object", self.method);
+            return Err(ErrorObject::new(INVALID_PARAMS, sentence));
         };
         serde_json::from_str(params.get()).map_err(|error| {
             let sentence = format!("{} does not take these params: {error}", self.method);

@@ -184,7 +184,7 @@ fn write_rows<Row: Tabular>(
 }
 
 /// Hands page after page of the connections to `take`, at least one.
-fn each_page<Row: DeserializeOwned>(
+pub(crate) fn each_page<Row: DeserializeOwned>(
     client: &mut Client,
     service: Option<ServiceLabel>,
     of: Option<IpAddr>,

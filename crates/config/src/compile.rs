@@ -18,6 +18,7 @@ use weir_director::{
 
 use crate::config::{self, Config};
 use crate::dip;
+use crate::ipvs::{ServiceName, Transport};
 use crate::tunnels::Tunnels;
 
 /// The parts of a snapshot that come from the configuration.
@@ -370,6 +371,22 @@ pub fn key(service: &config::Service) -> ServiceKey {
         protocol,
         virtual_endpoint: service.vip,
     }
+}
+
+/// What a service in IPVS's words is called in a snapshot; `None`: it is in none.
+pub fn key_of(name: ServiceName) -> Option<ServiceKey> {
+    let ServiceName::Virtual { protocol, endpoint } = name else {
+        return None;
+    };
+    let protocol = match protocol {
+        Transport::Tcp => weir_director::Protocol::Tcp,
+        Transport::Udp => weir_director::Protocol::Udp,
+        Transport::Sctp => return None,
+    };
+    Some(ServiceKey {
+        protocol,
+        virtual_endpoint: endpoint,
+    })
 }
 
 fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {

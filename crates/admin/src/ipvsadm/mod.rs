@@ -16,6 +16,7 @@
 //! | `listed` | the table as the daemon tells it |
 //! | `order`, `listing`, `saving` | the table as text |
 //! | `restoring` | lines of commands |
+//! | `remote` | the table of a running daemon |
 
 mod arguments;
 mod command;
@@ -23,6 +24,7 @@ mod listed;
 mod listing;
 mod names;
 mod order;
+mod remote;
 mod restoring;
 mod rules;
 mod saving;
@@ -39,6 +41,7 @@ use crate::rows::ConnectionRow;
 
 pub use listed::{ListedLocal, ListedServer, ListedService, Traffic};
 pub use names::{Names, Services, SystemNames};
+pub use remote::Remote;
 
 const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
 const HELP: &str = include_str!("help.txt");

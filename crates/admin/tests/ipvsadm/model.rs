@@ -125,6 +125,9 @@ impl Ipvs for Model {
     fn edit(&mut self, edits: Vec<Edit>) -> Result<Vec<Result<(), EditError>>, Failure> {
         let outcomes = edits.iter().map(|edit| {
             let outcome = self.table.apply(edit);
+            if *edit == Edit::Clear {
+                self.passed.clear();
+            }
             if let (Ok(()), Edit::Zero(name)) = (&outcome, edit) {
                 let names: Vec<_> = match name {
                     Some(name) => vec![*name],

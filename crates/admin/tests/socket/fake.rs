@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
+use weir_admin::ipvsadm::{ListedServer, ListedService, Traffic};
 use weir_admin::{
     Applied, Candidate, Client, ConnectionPage, ConnectionRow, Daemon, DestinationRow, Difference,
     DropRow, Limits, Listener, NeighbourRow, PortRow, Refusal, RouteRow, Server, ServiceRow,
     StatusRow, WorkerRow,
 };
 use weir_config::Config;
+use weir_config::ipvs::{Edit, EditError, Timeouts, running};
 
 /// Long enough for a machine that is busy with a compiler.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -226,6 +228,39 @@ impl Daemon for Fake {
             generation,
             not_adopted_by: Vec::new(),
         })
+    }
+
+    async fn ipvs(&self) -> Result<Vec<ListedService>, Refusal> {
+        let table = running::table(&self.config.borrow());
+        let listed = table.entries().map(|entry| ListedService {
+            service: entry.service.clone(),
+            totals: Traffic::default(),
+            rates: Traffic::default(),
+            locals: Vec::new(),
+            servers: entry
+                .servers
+                .iter()
+                .map(|server| ListedServer {
+                    server: *server,
+                    active: 0,
+                    inactive: 0,
+                    persistent: 0,
+                    totals: Traffic::default(),
+                    rates: Traffic::default(),
+                })
+                .collect(),
+        });
+        Ok(listed.collect())
+    }
+
+    async fn timeouts(&self) -> Result<Timeouts, Refusal> {
+        Ok(running::table(&self.config.borrow()).timeouts)
+    }
+
+    async fn edit(&self, edits: Vec<Edit>) -> Result<Vec<Result<(), EditError>>, Refusal> {
+        let (config, outcomes) = running::edit(&self.config.borrow(), &edits, &[0]);
+        self.config.replace(config);
+        Ok(outcomes)
     }
 }
 

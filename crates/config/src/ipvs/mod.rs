@@ -270,6 +270,15 @@ pub enum Edit {
         /// Which, by its address, and what it becomes.
         server: RealServer,
     },
+    /// A new weight, and the rest as it is.
+    SetWeight {
+        /// Whose.
+        service: ServiceName,
+        /// Which.
+        address: SocketAddr,
+        /// 0: no new connections.
+        weight: u32,
+    },
     /// `-d`.
     DeleteServer {
         /// Whose.

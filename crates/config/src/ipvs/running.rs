@@ -99,7 +99,7 @@ pub fn table(config: &Config) -> Table {
         .map(|pool| (pool.name.as_str(), pool))
         .collect();
     let services = config.services.iter().enumerate().map(|(place, service)| {
-        let name = name(service);
+        let name = name(service.protocol, service.vip);
         let locals = pools.get(own_pool(name).as_str()).map(|pool| {
             pool.ranges
                 .iter()
@@ -133,10 +133,10 @@ pub fn table(config: &Config) -> Table {
 }
 
 /// The name by which IPVS's tools know a service.
-pub fn name(service: &Service) -> ServiceName {
+pub fn name(protocol: Protocol, vip: SocketAddr) -> ServiceName {
     ServiceName::Virtual {
-        protocol: transport(service.protocol),
-        endpoint: service.vip,
+        protocol: transport(protocol),
+        endpoint: vip,
     }
 }
 

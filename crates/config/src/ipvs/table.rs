@@ -110,6 +110,16 @@ impl Table {
                 entry.servers[place] = *server;
                 Ok(())
             }
+            Edit::SetWeight {
+                service,
+                address,
+                weight,
+            } => {
+                let entry = self.servers_of(service)?;
+                let place = position(entry, *address).ok_or(EditError::NoServer)?;
+                entry.servers[place].weight = *weight;
+                Ok(())
+            }
             Edit::DeleteServer { service, address } => {
                 let entry = self.servers_of(service)?;
                 let place = position(entry, *address).ok_or(EditError::NoServer)?;
