@@ -6,7 +6,7 @@
 //!
 //! Does not know: whether a device exists, how much memory there is, or what the director does with any of it.
 //!
-//! [`compile::Numbers`] makes the parts of a snapshot of a `Config`; [`sizing::Sizing`] tells what it takes of memory.
+//! [`ipvs::running`] changes a configuration in ipvsadm's words. [`compile::Numbers`] makes the parts of a snapshot of a `Config`; [`sizing::Sizing`] tells what it takes of memory.
 //!
 //! # How it works
 //!
@@ -34,8 +34,9 @@
 //! `ports` with at least one port, its `device` and its `addresses`, the `vip` and `protocol` of a service and
 //! the `address` of a destination may not be left out.
 //!
-//! # Two keys at top level beyond the example of the manual
+//! # Three keys at top level beyond the example of the manual
 //!
+//! - `firewall_marks: []`: services of firewall marks that ipvsadm made; they match nothing.
 //! - `local_ports: "1024-65535"`: the range of L4 ports that every local address lends (this is the default).
 //! - `toa_option: 254`: the kind of the TCP option that carries the client's address (this is the default).
 

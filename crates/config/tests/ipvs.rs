@@ -290,6 +290,42 @@ fn firewall_marks_are_kept_as_they_are_said() {
 }
 
 #[test]
+fn firewall_marks_are_read_as_documented_and_refused_in_sentences() {
+    let with_marks = |marks: &str| {
+        let text = to_ron(&config("")).replace(
+            "    timeouts:",
+            &format!("    firewall_marks: [{marks}],\n    timeouts:"),
+        );
+        Config::parse(&text, "test.ron", &[0])
+    };
+    let mark = |number: u32, server: &str| {
+        format!(
+            r#"(service: (name: mark(mark: {number}, family: ipv4), scheduler: "wrr", flags: 0, persistence: None, persistence_module: None, one_packet: false),
+                servers: [(address: "{server}", forwarding: route, weight: 3, upper_threshold: 0, lower_threshold: 0)], locals: [])"#
+        )
+    };
+    let read = with_marks(&mark(7, "10.1.0.11:0")).unwrap();
+    assert_eq!(read.firewall_marks.len(), 1);
+    let twice = [mark(7, "10.1.0.11:0"), mark(7, "10.1.0.12:0")].join(",");
+    for (marks, word) in [
+        (mark(0, "10.1.0.11:0"), "more than zero"),
+        (mark(7, "224.0.0.1:0"), "Invalid operation"),
+        (twice, "Service already exists"),
+        (mark(7, "10.1.0.11:0").replace("wrr", "best"), "Scheduler"),
+        (
+            mark(7, "10.1.0.11:0").replace(
+                "mark(mark: 7, family: ipv4)",
+                r#"virtual(protocol: tcp, endpoint: "192.0.2.100:80")"#,
+            ),
+            "write it under `services`",
+        ),
+    ] {
+        let refused = with_marks(&marks).unwrap_err().to_string();
+        assert!(refused.contains(word), "{refused}");
+    }
+}
+
+#[test]
 fn ten_thousand_lines_with_a_wrong_one_take_a_moment() {
     let mut edits = vec![Edit::AddService(service(VIP, "wlc"))];
     for number in 0..10_000_u32 {

@@ -138,7 +138,7 @@ fn syntax_and_types() {
         (
             "timeouts: (udp",
             "timeout: (udp",
-            "w.ron:23:5: `timeout` is no key here; the keys of `configuration` are runtime, ports, routes, local_pools, services, timeouts, local_ports, toa_option",
+            "w.ron:23:5: `timeout` is no key here; the keys of `configuration` are runtime, ports, routes, local_pools, services, firewall_marks, timeouts, local_ports, toa_option",
         ),
         (
             "(udp: \"300s\")",

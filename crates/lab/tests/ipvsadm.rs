@@ -114,8 +114,8 @@ FWM  7 wrr persistent 60 mask 255.255.255.0
 
     // Counted, and from zero again.
     let counted = director.said("-ln --stats -t 192.0.2.100:80")?.0;
-    let conns = |row: &str| row.split_whitespace().nth_back(4).map(str::to_owned);
-    let rows: Vec<_> = counted.lines().skip(2).map(conns).collect();
+    let opened = |row: &str| row.split_whitespace().nth_back(4).map(str::to_owned);
+    let rows: Vec<_> = counted.lines().skip(2).map(opened).collect();
     let expected = ["40", "30", "10"].map(|number| Some(number.to_owned()));
     assert_eq!(rows, expected, "{counted}");
     let rates = director.said("-ln --rate -t 192.0.2.100:80")?.0;
