@@ -66,7 +66,7 @@ impl Running {
         socket: Option<PathBuf>,
     ) -> Self {
         let busy = vec![Busy::default(); config.runtime.workers.len()];
-        Self {
+        let running = Self {
             appliance,
             config: RefCell::new(config),
             file,
@@ -75,7 +75,9 @@ impl Running {
             busy: RefCell::new(busy),
             statistics: RefCell::default(),
             listing: Mutex::new(()),
-        }
+        };
+        running.count();
+        running
     }
 
     /// Measures how busy the workers were since it was called last; to be called every second.
@@ -226,6 +228,34 @@ impl Running {
             }
             tokio::time::sleep(POLL_EVERY).await;
         }
+    }
+
+    /// Makes `config`, which differs by `changes`, the running one; returns when the workers run it.
+    async fn apply(&self, config: Config, changes: &[Change]) -> Result<Applied, Refusal> {
+        if let Some(refusal) = weir_config::refusal(changes) {
+            return Err(Refusal::new(refusal));
+        }
+        let (generation, not_adopted_by) = if changes.is_empty() {
+            let generation = self.appliance.borrow().control.current().generation.0;
+            (generation, Vec::new())
+        } else {
+            self.count();
+            let generation = self.publish(&config)?;
+            *self.config.borrow_mut() = config;
+            // What is new is seen before anything passes through it.
+            self.count();
+            let not_adopted_by = self.wait_until_adopted(generation).await;
+            info!(generation, changes = changes.len(), "reloaded");
+            for worker in &not_adopted_by {
+                warn!("worker {worker} does not answer and runs what it ran before the reload");
+            }
+            (generation, not_adopted_by)
+        };
+        Ok(Applied {
+            changes: changes.iter().map(Change::to_string).collect(),
+            generation,
+            not_adopted_by,
+        })
     }
 
     fn port_name(&self, id: weir_director::PortId) -> String {
@@ -464,27 +494,7 @@ impl Daemon for Running {
 
     async fn config_apply(&self, candidate: Candidate) -> Result<Applied, Refusal> {
         let (config, changes) = self.read(candidate).await?;
-        if let Some(refusal) = weir_config::refusal(&changes) {
-            return Err(Refusal::new(refusal));
-        }
-        let (generation, not_adopted_by) = if changes.is_empty() {
-            let generation = self.appliance.borrow().control.current().generation.0;
-            (generation, Vec::new())
-        } else {
-            let generation = self.publish(&config)?;
-            *self.config.borrow_mut() = config;
-            let not_adopted_by = self.wait_until_adopted(generation).await;
-            info!(generation, changes = changes.len(), "reloaded");
-            for worker in &not_adopted_by {
-                warn!("worker {worker} does not answer and runs what it ran before the reload");
-            }
-            (generation, not_adopted_by)
-        };
-        Ok(Applied {
-            changes: changes.iter().map(Change::to_string).collect(),
-            generation,
-            not_adopted_by,
-        })
+        self.apply(config, &changes).await
     }
 
     async fn ipvs(&self) -> Result<Vec<ListedService>, Refusal> {
@@ -514,17 +524,9 @@ impl Daemon for Running {
             .await
             .map_err(|_| Refusal::new("the changes could not be made; this is a bug in weir"))?;
         // (2) The same way as a reload.
-        self.count();
-        if let Some(refusal) = weir_config::refusal(&changes) {
-            return Err(Refusal::new(refusal));
-        }
-        if !changes.is_empty() {
-            let generation = self.publish(&config)?;
-            *self.config.borrow_mut() = config;
-            self.wait_until_adopted().await;
-            info!(generation, changes = changes.len(), "changed");
-        }
+        self.apply(config, &changes).await?;
         // (3) What is new, and what `-Z` names, is counted from zero.
+        self.count();
         let mut statistics = self.statistics.borrow_mut();
         for (edit, _) in edits.iter().zip(&outcomes).filter(|(_, it)| it.is_ok()) {
             match edit {

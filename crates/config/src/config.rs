@@ -14,7 +14,7 @@ pub use weir_director::Encapsulation;
 use crate::address::AddressRange;
 use crate::check;
 use crate::error::Errors;
-use crate::ipvs::MarkedService;
+use crate::ipvs::{MarkedService, SchedulerFlags};
 use crate::locate::Node;
 use crate::{sizing, syntax};
 
@@ -164,6 +164,8 @@ pub struct Service {
     pub vip: SocketAddr,
     /// Who picks the destination of a new connection.
     pub scheduler: Scheduler,
+    /// Flags that ipvsadm was given and the scheduler makes nothing of.
+    pub scheduler_flags: SchedulerFlags,
     /// How packets get to the destination.
     pub method: Method,
     /// The real servers, in the order written; no endpoint twice. Of the VIP's

@@ -261,6 +261,9 @@ impl Changes {
                         &service.scheduler,
                     );
                     let [from, to] =
+                        [before, service].map(|service| save::write_flags(service.scheduler_flags));
+                    self.value(&format!("scheduler_flags of {service}"), &from, &to);
+                    let [from, to] =
                         [before, service].map(|service| save::write_method(&service.method));
                     self.value(&format!("method of {service}"), &from, &to);
                     self.destinations(service, &before.destinations, &service.destinations);

@@ -14,7 +14,7 @@ use crate::config::{
     LocalPool, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
 };
 use crate::duration;
-use crate::ipvs::MarkedService;
+use crate::ipvs::{MarkedService, SchedulerFlags};
 
 /// `config` as RON text, ending in a line break.
 pub fn to_ron(config: &Config) -> String {
@@ -170,6 +170,7 @@ fn write_service(service: &Service) -> String {
         protocol,
         vip,
         scheduler,
+        scheduler_flags,
         method,
         destinations,
     } = service;
@@ -178,13 +179,20 @@ fn write_service(service: &Service) -> String {
         Protocol::Udp => "Udp",
     };
     let scheduler = write_scheduler(*scheduler);
+    let flags = match *scheduler_flags == SchedulerFlags::default() {
+        true => String::new(),
+        false => format!(
+            "            scheduler_flags: {},\n",
+            write_flags(*scheduler_flags)
+        ),
+    };
     let method = write_method(method);
     let mut text = format!(
         "(
             vip: \"{vip}\",
             protocol: {protocol},
             scheduler: {scheduler},
-            method: {method},
+{flags}            method: {method},
             destinations: [
 "
     );
@@ -227,6 +235,17 @@ fn write_scheduler(scheduler: Scheduler) -> String {
         Scheduler::Lblcr => "Lblcr".to_owned(),
         Scheduler::Twos => "Twos".to_owned(),
     }
+}
+
+/// As the configuration has it: `[1, 3]`.
+pub(crate) fn write_flags(flags: SchedulerFlags) -> String {
+    let all = [
+        (SchedulerFlags::FIRST, 1),
+        (SchedulerFlags::SECOND, 2),
+        (SchedulerFlags::THIRD, 3),
+    ];
+    let set = all.into_iter().filter(|(flag, _)| flags.has(*flag));
+    list(set.map(|(_, number)| number.to_string()))
 }
 
 /// As the configuration has it: `FullNat(local_pool: "default", client_address: Toa)`.

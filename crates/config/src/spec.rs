@@ -91,6 +91,7 @@ pub(crate) struct ServiceSpec {
     pub(crate) protocol: Option<Variant>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) scheduler: Option<Variant>,
+    pub(crate) scheduler_flags: Option<Vec<i64>>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) method: Option<Variant>,
     pub(crate) destinations: Option<Vec<DestinationSpec>>,

@@ -72,7 +72,10 @@ fn what_is_asked_for_is_in_the_configuration() {
         Edit::AddService(service(VIP, "rr")),
         add_server(VIP, server("10.0.0.11:8080", 3)),
         add_server(VIP, server("10.0.0.12:80", 1)),
-        Edit::EditService(service(VIP, "wrr")),
+        Edit::EditService(VirtualService {
+            flags: SchedulerFlags::FIRST.with(SchedulerFlags::THIRD),
+            ..service(VIP, "wrr")
+        }),
         Edit::EditServer {
             service: name(VIP),
             server: server("10.0.0.12:80", 0),
@@ -86,7 +89,7 @@ fn what_is_asked_for_is_in_the_configuration() {
     let (after, outcomes) = edit(&config(""), &edits);
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     let expected = config(
-        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Wrr, destinations: [
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Wrr, scheduler_flags: [1, 3], destinations: [
             (address: "10.0.0.11:8080", weight: 3), (address: "10.0.0.12:80", weight: 0)])"#,
     );
     assert_eq!(after.services, expected.services);
@@ -178,13 +181,6 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
             }),
             "-o",
         ),
-        (
-            Edit::AddService(VirtualService {
-                scheduler: "lblc".to_owned(),
-                ..other()
-            }),
-            "lblc",
-        ),
         (Edit::AddService(sctp), "SCTP"),
         (add_server(VIP, server("10.0.0.11:80", 65_536)), "65536"),
     ];
@@ -196,6 +192,36 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
         };
         assert!(sentence.contains(named), "{sentence}");
     }
+}
+
+#[test]
+fn every_scheduler_is_said_back_with_its_flags() {
+    let names = [
+        "rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "fo", "ovf", "lblc", "lblcr",
+        "twos",
+    ];
+    for name in names {
+        for flags in 0..8 {
+            let said = VirtualService {
+                flags: SchedulerFlags(flags),
+                ..service(VIP, name)
+            };
+            let (after, outcomes) = edit(&config(""), &[Edit::AddService(said.clone())]);
+            assert_eq!(outcomes, [Ok(())], "{name} {flags}");
+            let table = running::table(&after);
+            assert_eq!(
+                table.find(&said.name).map(|entry| &entry.service),
+                Some(&said)
+            );
+        }
+    }
+    let port = VirtualService {
+        flags: SchedulerFlags::SECOND,
+        ..service(VIP, "sh")
+    };
+    let (after, _) = edit(&config(""), &[Edit::AddService(port)]);
+    assert!(to_ron(&after).contains("Sh(port: true, fallback: false)"));
+    assert!(!to_ron(&after).contains("scheduler_flags"));
 }
 
 #[test]

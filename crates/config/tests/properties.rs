@@ -179,6 +179,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                     }
                 }
                 Service {
+                    scheduler_flags: Default::default(),
                     protocol,
                     vip: SocketAddr::new(address(99, vip), vport),
                     scheduler,

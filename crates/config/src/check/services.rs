@@ -17,6 +17,7 @@ use super::{Placed, method, number_within, refuse_not_built};
 use crate::address;
 use crate::config::{Destination, HashOptions, Method, Protocol, Scheduler, Service};
 use crate::error::{Problem, Report, one_of};
+use crate::ipvs::SchedulerFlags;
 use crate::locate::{Place, Position};
 use crate::spec::{DestinationSpec, MhSpec, ServiceSpec, ShSpec, Variant};
 use crate::syntax;
@@ -81,6 +82,10 @@ fn service(
     let vip = vip(report, spec.vip.as_deref(), place, network);
     let protocol = protocol(report, spec.protocol.as_ref(), place);
     let scheduler = scheduler(report, spec.scheduler.as_ref(), place.field("scheduler"));
+    let flags = scheduler_flags(spec.scheduler_flags.as_deref().unwrap_or_default());
+    let scheduler_flags = report
+        .keep(place.field("scheduler_flags").at(), flags)
+        .unwrap_or_default();
     let method = method::resolve(
         report,
         spec.method.as_ref(),
@@ -121,6 +126,7 @@ fn service(
         protocol,
         vip,
         scheduler,
+        scheduler_flags,
         method,
         destinations,
     };
@@ -249,6 +255,19 @@ fn refuse_too_many(
         );
         report.refuse(place.field("scheduler").at(), what);
     }
+}
+
+fn scheduler_flags(written: &[i64]) -> Result<SchedulerFlags, String> {
+    written
+        .iter()
+        .try_fold(SchedulerFlags::default(), |flags, number| match number {
+            1 => Ok(flags.with(SchedulerFlags::FIRST)),
+            2 => Ok(flags.with(SchedulerFlags::SECOND)),
+            3 => Ok(flags.with(SchedulerFlags::THIRD)),
+            other => Err(format!(
+                "there is no scheduler flag {other}; write 1, 2 or 3"
+            )),
+        })
 }
 
 pub(super) fn without_options<T>(variant: &Variant, value: T) -> Result<T, String> {

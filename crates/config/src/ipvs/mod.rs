@@ -116,6 +116,12 @@ impl SchedulerFlags {
         self.0 & flag.0 != 0
     }
 
+    /// These but not `others`.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     /// These and `flag`.
     #[must_use]
     pub fn with(self, flag: Self) -> Self {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::address::AddressRange;
 use crate::config::{
-    Config, Destination, FullNat, LocalPool, Method, Protocol, Scheduler, Service,
+    Config, Destination, FullNat, HashOptions, LocalPool, Method, Protocol, Scheduler, Service,
 };
 use crate::save;
 
@@ -143,8 +143,10 @@ pub fn name(protocol: Protocol, vip: SocketAddr) -> ServiceName {
 fn said_service(name: ServiceName, service: &Service) -> VirtualService {
     VirtualService {
         name,
-        scheduler: service.scheduler.to_string(),
-        flags: SchedulerFlags::default(),
+        scheduler: service.scheduler.name().to_owned(),
+        flags: service
+            .scheduler_flags
+            .with(options_said(service.scheduler)),
         persistence: None,
         persistence_module: None,
         one_packet: false,
@@ -220,27 +222,57 @@ fn meant_service(
     for server in &entry.servers {
         destinations.push(meant_destination(server)?);
     }
+    let (scheduler, scheduler_flags) = meant_scheduler(&said.scheduler, said.flags)?;
     Ok(Service {
         protocol,
         vip,
-        scheduler: meant_scheduler(&said.scheduler, said.flags)?,
+        scheduler,
+        scheduler_flags,
         method: meant_method(entry, before),
         destinations,
     })
 }
 
-fn meant_scheduler(name: &str, flags: SchedulerFlags) -> Result<Scheduler, String> {
-    if flags != SchedulerFlags::default() {
-        return lacking("a scheduler with flags (-b)");
+/// The scheduler of that name, and the flags that are no options of it.
+fn meant_scheduler(
+    name: &str,
+    flags: SchedulerFlags,
+) -> Result<(Scheduler, SchedulerFlags), String> {
+    let options = HashOptions {
+        port: flags.has(SchedulerFlags::SECOND),
+        fallback: flags.has(SchedulerFlags::FIRST),
+    };
+    let hashing = [Scheduler::Sh(options), Scheduler::Mh(options)];
+    if let Some(scheduler) = hashing.into_iter().find(|it| it.name() == name) {
+        return Ok((scheduler, flags.without(options_said(scheduler))));
     }
-    let built = [Scheduler::Rr, Scheduler::Wrr, Scheduler::Lc, Scheduler::Wlc];
-    match built
-        .into_iter()
-        .find(|scheduler| scheduler.to_string() == name)
-    {
-        Some(scheduler) => Ok(scheduler),
+    let plain = [
+        Scheduler::Rr,
+        Scheduler::Wrr,
+        Scheduler::Lc,
+        Scheduler::Wlc,
+        Scheduler::Sed,
+        Scheduler::Nq,
+        Scheduler::Dh,
+        Scheduler::Fo,
+        Scheduler::Ovf,
+        Scheduler::Lblc,
+        Scheduler::Lblcr,
+        Scheduler::Twos,
+    ];
+    match plain.into_iter().find(|it| it.name() == name) {
+        Some(scheduler) => Ok((scheduler, flags)),
         None => lacking(&format!("the scheduler {name}")),
     }
+}
+
+/// The options of a scheduler as flags.
+fn options_said(scheduler: Scheduler) -> SchedulerFlags {
+    let flags = scheduler.flags().map(|name| match name.ends_with("-port") {
+        true => SchedulerFlags::SECOND,
+        false => SchedulerFlags::FIRST,
+    });
+    flags.fold(SchedulerFlags::default(), SchedulerFlags::with)
 }
 
 fn meant_method(entry: &Entry, before: Option<&Service>) -> Method {
