@@ -123,7 +123,7 @@ fn syntax_and_types() {
         (
             "scheduler: Wlc",
             "shceduler: Wlc",
-            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, method, destinations",
+            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, scheduler_flags, method, destinations",
         ),
         (
             "connections: 1000",

@@ -8,6 +8,7 @@ mod model;
 use std::collections::HashMap;
 
 use model::{Model, Passed, RecordedNames, recorded, run};
+use proptest::prelude::*;
 use weir_admin::ConnectionRow;
 use weir_admin::ipvsadm::{Streams, Traffic, ipvsadm};
 
@@ -458,4 +459,81 @@ fn the_program_is_called_what_it_was_called() {
         errors,
         "Try `/sbin/ipvsadm -h' or '/sbin/ipvsadm --help' for more information.\n"
     );
+}
+
+/// Words that mean something, and some that do not.
+const WORDS: [&str; 44] = [
+    "-A",
+    "-E",
+    "-D",
+    "-C",
+    "-a",
+    "-e",
+    "-d",
+    "-l",
+    "-ln",
+    "-S",
+    "-Z",
+    "-P",
+    "-Q",
+    "-G",
+    "--set",
+    "-R",
+    "-t",
+    "10.0.0.100:80",
+    "-u",
+    "[fd00::1]:53",
+    "--sctp-service",
+    "-f",
+    "7",
+    "-6",
+    "-s",
+    "rr",
+    "sh",
+    "-b",
+    "sh-port",
+    "-p",
+    "300",
+    "-M",
+    "255.0.255.0",
+    "-r",
+    "10.1.0.11:8080",
+    "-m",
+    "-i",
+    "--tun-type",
+    "gue",
+    "--tun-port",
+    "-w",
+    "-z",
+    "-=",
+    "--",
+];
+
+proptest! {
+    /// However odd the command line, it ends with one of ipvsadm's exit codes, and a refusal changes nothing.
+    #[test]
+    fn no_words_make_it_panic_and_what_is_refused_leaves_no_trace(
+        lines in prop::collection::vec(
+            prop::collection::vec(prop_oneof![9 => prop::sample::select(&WORDS[..]).prop_map(str::to_owned), 1 => "[^']{0,6}"], 0..9),
+            1..12,
+        )
+    ) {
+        let mut model = Model::new();
+        for words in lines {
+            let before: Vec<_> = model.table.entries().cloned().collect();
+            let (mut output, mut errors) = (Vec::new(), Vec::new());
+            let streams = Streams {
+                input: &mut std::io::empty(),
+                output: &mut output,
+                errors: &mut errors,
+            };
+            let code = ipvsadm("ipvsadm", &words, &mut model, &RecordedNames::new(), streams);
+            prop_assert!([0, 1, 2, 255].contains(&code));
+            prop_assert_eq!(code == 0, errors.is_empty());
+            if code != 0 {
+                let after: Vec<_> = model.table.entries().cloned().collect();
+                prop_assert_eq!(after, before, "{:?}", words);
+            }
+        }
+    }
 }

@@ -9,9 +9,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use weir_admin::ipvsadm::ListedService;
 use weir_admin::{Client, ClientError, DropRow, Limits, Method, RouteRow};
+use weir_config::ipvs::EditError;
 
 use crate::fake::{PATIENCE, Process, Running, wait_for};
 
@@ -260,4 +262,64 @@ fn weir_stop_returns_when_the_process_has_ended() {
             .is_some_and(|status| status.success())
     );
     assert!(!socket.exists());
+}
+
+#[test]
+fn services_are_changed_one_by_one_and_together() {
+    let running = Running::new();
+    let mut client = running.client();
+    let service = |vip: &str, scheduler: &str| {
+        json!({"name": {"virtual": {"protocol": "tcp", "endpoint": vip}}, "scheduler": scheduler,
+               "flags": 0, "persistence": null, "persistence_module": null, "one_packet": false})
+    };
+    let server = |address: &str| {
+        json!({"address": address, "forwarding": "full_nat", "weight": 1,
+               "upper_threshold": 0, "lower_threshold": 0})
+    };
+    let label = "tcp/192.0.2.101:80";
+    let steps = [
+        (Method::ServiceAdd, service("192.0.2.101:80", "rr")),
+        (Method::ServiceEdit, service("192.0.2.101:80", "wrr")),
+        (
+            Method::DestinationAdd,
+            json!({"service": label, "destination": server("10.0.0.11:80")}),
+        ),
+        (
+            Method::DestinationSetWeight,
+            json!({"service": label, "address": "10.0.0.11:80", "weight": 9}),
+        ),
+        (
+            Method::TimeoutSet,
+            json!({"tcp_s": 0, "tcp_fin_s": 7, "udp_s": 0}),
+        ),
+    ];
+    for (method, params) in steps {
+        assert_eq!(client.call(method, &params), Ok(true), "{method:?}");
+    }
+    let config: String = client.call(Method::ConfigShow, &()).unwrap();
+    for said in [
+        "scheduler: Wrr",
+        "\"10.0.0.11:80\", weight: 9",
+        "tcp_fin: \"7s\"",
+    ] {
+        assert!(config.contains(said), "{said}: {config}");
+    }
+    let again = client.call::<bool>(Method::ServiceAdd, &service("192.0.2.101:80", "rr"));
+    let refused = |sentence: &str| Err(ClientError::Refused(sentence.to_owned()));
+    assert_eq!(again, refused("Service already exists"));
+    let unknown = json!({"service": label, "address": "10.0.0.99:80"});
+    assert_eq!(
+        client.call::<bool>(Method::DestinationDelete, &unknown),
+        refused("No such destination")
+    );
+    // Together: each for itself.
+    let edits = json!({"edits": [
+        {"delete_service": {"virtual": {"protocol": "tcp", "endpoint": "192.0.2.101:80"}}},
+        {"delete_service": {"virtual": {"protocol": "tcp", "endpoint": "192.0.2.101:80"}}},
+        {"add_service": service("192.0.2.102:80", "lc")},
+    ]});
+    let outcomes: Vec<Option<EditError>> = client.call(Method::IpvsEdit, &edits).unwrap();
+    assert_eq!(outcomes, [None, Some(EditError::NoService), None]);
+    let listed: Vec<ListedService> = client.call(Method::IpvsList, &()).unwrap();
+    assert_eq!(listed.len(), 2);
 }
