@@ -42,7 +42,7 @@ pub(crate) fn service(service: &weir_config::Service, appliance: &Appliance) -> 
             vip: service.vip,
         },
         scheduler: service.scheduler.name().to_owned(),
-        persistent: None,
+        persistent: service.persistence.map(|persistence| persistence.timeout_s),
         method: method.to_owned(),
         local_ports_exhausted: service
             .destinations

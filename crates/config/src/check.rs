@@ -13,6 +13,7 @@ mod marks;
 mod method;
 mod network;
 mod ownership;
+mod persistence;
 mod pools;
 mod ports;
 mod runtime;
@@ -22,7 +23,7 @@ mod settings;
 use crate::config::Config;
 use crate::error::{Problem, Report};
 use crate::locate::{Place, Position};
-use crate::spec::{NotBuilt, Spec};
+use crate::spec::Spec;
 
 /// Resolves `spec`, whose values stand where `root` says.
 pub(crate) fn resolve(
@@ -111,7 +112,7 @@ struct Placed<T> {
 }
 
 /// Refuses `key` of `holder` by name where it is given.
-fn refuse_not_built(report: &mut Report, holder: Place<'_>, key: &str, value: &Option<NotBuilt>) {
+fn refuse_not_built<T>(report: &mut Report, holder: Place<'_>, key: &str, value: &Option<T>) {
     if value.is_some() {
         report.refuse(
             holder.field(key).key_at(),

@@ -412,9 +412,10 @@ fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {
 
 /// The weights of a service's destinations; for one that drains the last it had, as long as it stays in the service.
 fn last_weights(service: &config::Service, before: &LastWeights) -> LastWeights {
-    let last = |config::Destination {
-                    address, weight, ..
-                }: &config::Destination| {
+    let last = |destination: &config::Destination| {
+        let config::Destination {
+            address, weight, ..
+        } = destination;
         let last = match weight {
             0 => before.get(address).copied().unwrap_or(0),
             _ => u32::from(*weight),

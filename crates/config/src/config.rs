@@ -14,7 +14,7 @@ pub use weir_director::Encapsulation;
 use crate::address::AddressRange;
 use crate::check;
 use crate::error::Errors;
-use crate::ipvs::{MarkedService, SchedulerFlags};
+use crate::ipvs::{MarkedService, Persistence, SchedulerFlags};
 use crate::locate::Node;
 use crate::{sizing, syntax};
 
@@ -166,6 +166,10 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// Flags that ipvsadm was given and the scheduler makes nothing of.
     pub scheduler_flags: SchedulerFlags,
+    /// How long a client keeps its destination; `None`: it does not. The netmask is of the VIP's family.
+    pub persistence: Option<Persistence>,
+    /// Each packet is scheduled for itself.
+    pub one_packet: bool,
     /// How packets get to the destination.
     pub method: Method,
     /// The real servers, in the order written; no endpoint twice. Of the VIP's
@@ -262,6 +266,10 @@ pub struct Destination {
     pub weight: u16,
     /// How packets get there, where it differs from its service.
     pub method: Option<Method>,
+    /// At this many connections it gets no more, 0 to 2147483647; 0: no limit.
+    pub upper_threshold: u32,
+    /// Below this many it gets connections again; not above the upper one.
+    pub lower_threshold: u32,
 }
 
 /// How long a silent connection is kept; each more than zero, at most 31 days.

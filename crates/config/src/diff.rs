@@ -263,6 +263,16 @@ impl Changes {
                     let [from, to] =
                         [before, service].map(|service| save::write_flags(service.scheduler_flags));
                     self.value(&format!("scheduler_flags of {service}"), &from, &to);
+                    let [from, to] = [before, service].map(|service| {
+                        let persistence = service.persistence.as_ref();
+                        persistence.map_or_else(|| "none".to_owned(), save::write_persistence)
+                    });
+                    self.value(&format!("persistence of {service}"), &from, &to);
+                    self.value(
+                        &format!("one_packet of {service}"),
+                        &before.one_packet,
+                        &service.one_packet,
+                    );
                     let [from, to] =
                         [before, service].map(|service| save::write_method(&service.method));
                     self.value(&format!("method of {service}"), &from, &to);
@@ -292,24 +302,27 @@ impl Changes {
                 format!("destination {} of {service}", gone.address),
             );
         }
-        for Destination {
-            address,
-            weight,
-            method,
-        } in new
-        {
+        for destination in new {
+            let Destination {
+                address,
+                weight,
+                upper_threshold,
+                lower_threshold,
+                method,
+            } = destination;
             match old.iter().find(|other| other.address == *address) {
                 Some(before) => {
-                    self.value(
-                        &format!("weight of {address} of {service}"),
-                        &before.weight,
-                        weight,
-                    );
+                    let of = format!("of {address} of {service}");
+                    self.value(&format!("weight {of}"), &before.weight, weight);
+                    let upper = format!("upper_threshold {of}");
+                    self.value(&upper, &before.upper_threshold, upper_threshold);
+                    let lower = format!("lower_threshold {of}");
+                    self.value(&lower, &before.lower_threshold, lower_threshold);
                     let [was, is] = [&before.method, method].map(|method| match method {
                         Some(method) => save::write_method(method),
                         None => "the service's".to_owned(),
                     });
-                    self.value(&format!("method of {address} of {service}"), &was, &is);
+                    self.value(&format!("method {of}"), &was, &is);
                 }
                 None => self.live(
                     Sign::Added,

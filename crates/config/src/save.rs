@@ -14,7 +14,7 @@ use crate::config::{
     LocalPool, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
 };
 use crate::duration;
-use crate::ipvs::{MarkedService, SchedulerFlags};
+use crate::ipvs::{MarkedService, Netmask, Persistence, SchedulerFlags};
 
 /// `config` as RON text, ending in a line break.
 pub fn to_ron(config: &Config) -> String {
@@ -171,6 +171,8 @@ fn write_service(service: &Service) -> String {
         vip,
         scheduler,
         scheduler_flags,
+        persistence,
+        one_packet,
         method,
         destinations,
     } = service;
@@ -179,35 +181,43 @@ fn write_service(service: &Service) -> String {
         Protocol::Udp => "Udp",
     };
     let scheduler = write_scheduler(*scheduler);
-    let flags = match *scheduler_flags == SchedulerFlags::default() {
-        true => String::new(),
-        false => format!(
-            "            scheduler_flags: {},\n",
-            write_flags(*scheduler_flags)
-        ),
-    };
+    // Written where they say something: most services have none of them.
+    let mut rare = String::new();
+    if *scheduler_flags != SchedulerFlags::default() {
+        let flags = write_flags(*scheduler_flags);
+        let _ = writeln!(rare, "            scheduler_flags: {flags},");
+    }
+    if let Some(persistence) = persistence {
+        let persistence = write_persistence(persistence);
+        let _ = writeln!(rare, "            persistence: {persistence},");
+    }
+    if *one_packet {
+        let _ = writeln!(rare, "            one_packet: true,");
+    }
     let method = write_method(method);
     let mut text = format!(
         "(
             vip: \"{vip}\",
             protocol: {protocol},
             scheduler: {scheduler},
-{flags}            method: {method},
+{rare}            method: {method},
             destinations: [
 "
     );
-    for Destination {
-        address,
-        weight,
-        method,
-    } in destinations
-    {
+    for destination in destinations {
+        let Destination {
+            address,
+            weight,
+            method,
+            ..
+        } = destination;
+        let thresholds = write_thresholds(destination);
         let method = method.as_ref().map_or_else(String::new, |method| {
             format!(", method: {}", write_method(method))
         });
         let _ = writeln!(
             text,
-            "                (address: \"{address}\", weight: {weight}{method}),"
+            "                (address: \"{address}\", weight: {weight}{thresholds}{method}),"
         );
     }
     text.push_str("            ],\n        )");
@@ -235,6 +245,33 @@ fn write_scheduler(scheduler: Scheduler) -> String {
         Scheduler::Lblcr => "Lblcr".to_owned(),
         Scheduler::Twos => "Twos".to_owned(),
     }
+}
+
+/// As the configuration has it: `(timeout: "300s", netmask: 32)`.
+pub(crate) fn write_persistence(Persistence { timeout_s, netmask }: &Persistence) -> String {
+    let netmask = match netmask {
+        Netmask::V4(mask) => {
+            let (bits, length) = (mask.to_bits(), mask.to_bits().leading_ones());
+            match bits.count_ones() == length {
+                true => length.to_string(),
+                false => quoted(&mask.to_string()),
+            }
+        }
+        Netmask::V6(length) => length.to_string(),
+    };
+    format!("(timeout: \"{timeout_s}s\", netmask: {netmask})")
+}
+
+/// `, upper_threshold: 10`: those that are set.
+pub(crate) fn write_thresholds(destination: &Destination) -> String {
+    [
+        ("upper_threshold", destination.upper_threshold),
+        ("lower_threshold", destination.lower_threshold),
+    ]
+    .into_iter()
+    .filter(|(_, number)| *number > 0)
+    .map(|(key, number)| format!(", {key}: {number}"))
+    .collect()
 }
 
 /// As the configuration has it: `[1, 3]`.

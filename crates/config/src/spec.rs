@@ -95,12 +95,19 @@ pub(crate) struct ServiceSpec {
     #[serde(default, deserialize_with = "given")]
     pub(crate) method: Option<Variant>,
     pub(crate) destinations: Option<Vec<DestinationSpec>>,
-    #[serde(default, deserialize_with = "given")]
-    pub(crate) persistence: Option<NotBuilt>,
+    pub(crate) persistence: Option<PersistenceSpec>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) health: Option<NotBuilt>,
+    pub(crate) one_packet: Option<bool>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename = "persistence", deny_unknown_fields)]
+pub(crate) struct PersistenceSpec {
+    pub(crate) timeout: Option<String>,
+    /// A prefix length, or for IPv4 a mask as text.
     #[serde(default, deserialize_with = "given")]
-    pub(crate) one_packet: Option<NotBuilt>,
+    pub(crate) netmask: Option<Variant>,
 }
 
 /// The options of `Sh`, read from the text of its [`Variant`].
@@ -158,10 +165,8 @@ pub(crate) struct DestinationSpec {
     pub(crate) weight: Option<i64>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) method: Option<Variant>,
-    #[serde(default, deserialize_with = "given")]
-    pub(crate) upper_threshold: Option<NotBuilt>,
-    #[serde(default, deserialize_with = "given")]
-    pub(crate) lower_threshold: Option<NotBuilt>,
+    pub(crate) upper_threshold: Option<i64>,
+    pub(crate) lower_threshold: Option<i64>,
 }
 
 #[derive(serde::Deserialize)]
@@ -172,10 +177,10 @@ pub(crate) struct TimeoutsSpec {
     pub(crate) udp: Option<String>,
 }
 
-/// The value of a key whose feature is to come: any value at all.
+/// The value of a key whose feature is to come and has no type yet: any value at all.
 pub(crate) struct NotBuilt;
 
-/// Where a [`NotBuilt`] stands, by the name RON errors give the holder: not to be proposed for a key that is unknown.
+/// Keys of features to come, by the name RON errors give the holder: not to be proposed for a key that is unknown.
 pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 4] = [
     ("configuration", &["ipvs", "removed_destination"]),
     ("runtime", &["metrics"]),

@@ -138,7 +138,7 @@ fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
             "",
             "no port's subnet and no route leads to the real server 10.9.9.9; add a route, or correct the address",
             "Destination already exists",
-            "weir does not have a persistent service (-p) yet; nothing was changed, see docs/ipvsadm.md for what it has",
+            "`persistence` is not built yet; remove it",
             "",
         ]
     );
@@ -172,14 +172,14 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
                     ..server("10.0.0.11:80", 1)
                 },
             ),
-            "-x",
+            "`upper_threshold`",
         ),
         (
             Edit::AddService(VirtualService {
                 one_packet: true,
                 ..other()
             }),
-            "-o",
+            "`one_packet`",
         ),
         (Edit::AddService(sctp), "SCTP"),
         (add_server(VIP, server("10.0.0.11:80", 65_536)), "65536"),

@@ -174,12 +174,16 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                         resolved.push(Destination {
                             address,
                             weight,
+                            upper_threshold: 0,
+                            lower_threshold: 0,
                             method,
                         });
                     }
                 }
                 Service {
                     scheduler_flags: Default::default(),
+                    persistence: None,
+                    one_packet: false,
                     protocol,
                     vip: SocketAddr::new(address(99, vip), vport),
                     scheduler,

@@ -12,12 +12,13 @@ use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
 use super::network::Network;
+use super::persistence;
 use super::pools::Pools;
 use super::{Placed, method, number_within, refuse_not_built};
 use crate::address;
 use crate::config::{Destination, HashOptions, Method, Protocol, Scheduler, Service};
 use crate::error::{Problem, Report, one_of};
-use crate::ipvs::SchedulerFlags;
+use crate::ipvs::{Family, SchedulerFlags};
 use crate::locate::{Place, Position};
 use crate::spec::{DestinationSpec, MhSpec, ServiceSpec, ShSpec, Variant};
 use crate::syntax;
@@ -86,6 +87,10 @@ fn service(
     let scheduler_flags = report
         .keep(place.field("scheduler_flags").at(), flags)
         .unwrap_or_default();
+    let persistence = spec.persistence.as_ref().zip(vip).and_then(|(spec, vip)| {
+        let result = persistence::resolve(spec, Family::of(vip.ip()));
+        report.keep(place.field("persistence").at(), result)
+    });
     let method = method::resolve(
         report,
         spec.method.as_ref(),
@@ -127,6 +132,8 @@ fn service(
         vip,
         scheduler,
         scheduler_flags,
+        persistence,
+        one_packet: spec.one_packet.unwrap_or_default(),
         method,
         destinations,
     };
@@ -319,10 +326,20 @@ fn destination(
         .and_then(address::parse_endpoint)
         .and_then(|address| require_real_server(address, method, service, others));
     let address = report.keep(place.field("address").at(), address);
+    let mut threshold = |key: &str, written: Option<i64>| {
+        let most = i32::MAX.into();
+        let result = number_within("the threshold", written.unwrap_or(0), 0, most);
+        let number = report.keep(place.field(key).at(), result);
+        number.map_or(0, |number| number as u32)
+    };
+    let upper_threshold = threshold("upper_threshold", spec.upper_threshold);
+    let lower_threshold = threshold("lower_threshold", spec.lower_threshold);
     Some(Destination {
         address: address?,
         weight: weight.map_or(DEFAULT_WEIGHT, |weight| weight as u16),
         method: own_method,
+        upper_threshold,
+        lower_threshold,
     })
 }
 

@@ -5,8 +5,10 @@
 //! many changes each is made or refused for itself, in their order.
 //! Does not know: how the outcome is published.
 //!
-//! Everything that ipvsadm can say and weir cannot do is refused in [`meant_service`] and what it calls, by name, with
-//! [`lacking`]. What is built moves out of there. Firewall marks are kept as they are said: they match nothing.
+//! What ipvsadm can say and the configuration cannot is refused in [`meant_service`] and what it calls, by name, with
+//! [`lacking`]: methods and protocols to come. What the configuration can say and the director cannot do is refused
+//! where files are checked (`refuse_not_built`), and so for ipvsadm too: lifted there, it works here. Firewall marks are
+//! kept as they are said: they match nothing.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -147,9 +149,9 @@ fn said_service(name: ServiceName, service: &Service) -> VirtualService {
         flags: service
             .scheduler_flags
             .with(options_said(service.scheduler)),
-        persistence: None,
+        persistence: service.persistence,
         persistence_module: None,
-        one_packet: false,
+        one_packet: service.one_packet,
     }
 }
 
@@ -160,8 +162,8 @@ fn said_server(service: &Service, destination: &Destination) -> RealServer {
             Method::FullNat(_) => Forwarding::FullNat,
         },
         weight: destination.weight.into(),
-        upper_threshold: 0,
-        lower_threshold: 0,
+        upper_threshold: destination.upper_threshold,
+        lower_threshold: destination.lower_threshold,
     }
 }
 
@@ -207,12 +209,6 @@ fn meant_service(
     before: Option<&Service>,
 ) -> Result<Service, String> {
     let said = &entry.service;
-    if said.persistence.is_some() {
-        return lacking("a persistent service (-p)");
-    }
-    if said.one_packet {
-        return lacking("one-packet scheduling (-o)");
-    }
     let protocol = match protocol {
         Transport::Tcp => Protocol::Tcp,
         Transport::Udp => Protocol::Udp,
@@ -228,6 +224,8 @@ fn meant_service(
         vip,
         scheduler,
         scheduler_flags,
+        persistence: said.persistence,
+        one_packet: said.one_packet,
         method: meant_method(entry, before),
         destinations,
     })
@@ -298,9 +296,6 @@ fn meant_destination(server: &RealServer) -> Result<Destination, String> {
         Forwarding::Route => return lacking("the forwarding method DR (-g, which is the default)"),
         Forwarding::Tunnel(_) => return lacking("the forwarding method TUN (-i)"),
     }
-    if server.upper_threshold != 0 || server.lower_threshold != 0 {
-        return lacking("a threshold of connections (-x, -y)");
-    }
     let weight = server.weight.try_into();
     Ok(Destination {
         address: server.address,
@@ -310,6 +305,8 @@ fn meant_destination(server: &RealServer) -> Result<Destination, String> {
                 server.weight
             )
         })?,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
     })
 }
 
@@ -356,5 +353,73 @@ fn transport(protocol: Protocol) -> Transport {
     match protocol {
         Protocol::Tcp => Transport::Tcp,
         Protocol::Udp => Transport::Udp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipvs::{Family, Netmask, Persistence};
+
+    /// What the check refuses for want of a director that can do it, the configuration can say.
+    #[test]
+    fn the_configuration_carries_what_is_to_come() {
+        let text = r#"(
+            ports: { "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24"]) },
+            local_pools: { "default": ["10.0.0.200"] },
+        )"#;
+        let config = Config::parse(text, "test.ron", &[0]).unwrap();
+        let name = name(Protocol::Udp, "10.0.0.100:53".parse().unwrap());
+        let service = VirtualService {
+            name,
+            scheduler: "rr".to_owned(),
+            flags: SchedulerFlags::default(),
+            persistence: Some(Persistence {
+                timeout_s: 90,
+                netmask: Netmask::V4([255, 255, 255, 0].into()),
+            }),
+            persistence_module: None,
+            one_packet: true,
+        };
+        let server = RealServer {
+            address: "10.0.0.11:53".parse().unwrap(),
+            forwarding: Forwarding::FullNat,
+            weight: 1,
+            upper_threshold: 10,
+            lower_threshold: 5,
+        };
+        let mut table = table(&config);
+        for edit in [
+            Edit::AddService(service),
+            Edit::AddServer {
+                service: name,
+                server,
+            },
+        ] {
+            table.apply(&edit).unwrap();
+        }
+        let carrying = meant(&config, &table).unwrap();
+        let said_again = self::table(&carrying);
+        let (was, is) = (table.find(&name).unwrap(), said_again.find(&name).unwrap());
+        assert_eq!((&was.service, &was.servers), (&is.service, &is.servers));
+        let text = save::to_ron(&carrying);
+        for said in [
+            "persistence: (timeout: \"90s\", netmask: 24),",
+            "one_packet: true,",
+            "weight: 1, upper_threshold: 10, lower_threshold: 5)",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        let refused = Config::parse(&text, "test.ron", &[0]).unwrap_err();
+        assert_eq!(refused.problems().len(), 4, "{refused}");
+        let odd = Persistence {
+            timeout_s: 1,
+            netmask: Netmask::V4([255, 0, 255, 0].into()),
+        };
+        assert_eq!(
+            save::write_persistence(&odd),
+            "(timeout: \"1s\", netmask: \"255.0.255.0\")"
+        );
+        assert_eq!(Netmask::host(Family::Ipv6), Netmask::V6(128));
     }
 }
