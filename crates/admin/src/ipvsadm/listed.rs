@@ -61,6 +61,6 @@ pub struct ListedServer {
 pub struct ListedLocal {
     /// LIP.
     pub address: IpAddr,
-    /// Living connections that have it; as far as weir counts them.
+    /// Living connections that have it; 0 where they are not counted.
     pub connections: u32,
 }
