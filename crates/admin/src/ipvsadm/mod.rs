@@ -12,7 +12,7 @@
 //! | `arguments` | a command line into words, by popt's rules |
 //! | `rules` | which options a command needs and allows |
 //! | `value`, `names` | numbers and addresses; names of hosts and services |
-//! | `command` | a command line, understood or refused |
+//! | `command`, `draft` | a command line, understood or refused; what its options have said so far |
 //! | `listed` | the table as the daemon tells it |
 //! | `order`, `listing`, `saving` | the table as text |
 //! | `restoring` | lines of commands |
@@ -20,6 +20,7 @@
 
 mod arguments;
 mod command;
+mod draft;
 mod listed;
 mod listing;
 mod names;
