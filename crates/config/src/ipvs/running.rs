@@ -6,7 +6,7 @@
 //! Does not know: how the outcome is published.
 //!
 //! What ipvsadm can say and the configuration cannot is refused in [`meant_service`] and what it calls, by name, with
-//! [`lacking`]: methods and protocols to come. What the configuration can say and the director cannot do is refused
+//! [`lacking`]: SCTP, remote checksums in tunnels. What the configuration can say and the director cannot do is refused
 //! where files are checked (`refuse_not_built`), and so for ipvsadm too: lifted there, it works here. Firewall marks are
 //! kept as they are said: they match nothing.
 
@@ -16,12 +16,14 @@ use std::time::Duration;
 
 use super::{
     Edit, EditError, Entry, Forwarding, MarkedService, RealServer, SchedulerFlags, ServiceName,
-    Table, Timeouts, Transport, VirtualService,
+    Table, Timeouts, Transport, TunnelChecksum, VirtualService,
 };
 use crate::address::AddressRange;
 use crate::config::{
-    Config, Destination, FullNat, HashOptions, LocalPool, Method, Protocol, Scheduler, Service,
+    Config, Destination, Encapsulation, FullNat, HashOptions, LocalPool, Method, Protocol,
+    Scheduler, Service,
 };
+use crate::ipvs;
 use crate::save;
 
 /// Pools of services that have local addresses of their own are called this and their service.
@@ -158,12 +160,39 @@ fn said_service(name: ServiceName, service: &Service) -> VirtualService {
 fn said_server(service: &Service, destination: &Destination) -> RealServer {
     RealServer {
         address: destination.address,
-        forwarding: match &service.method {
-            Method::FullNat(_) => Forwarding::FullNat,
-        },
+        forwarding: said_forwarding(service.method_of(destination)),
         weight: destination.weight.into(),
         upper_threshold: destination.upper_threshold,
         lower_threshold: destination.lower_threshold,
+    }
+}
+
+fn said_forwarding(method: &Method) -> Forwarding {
+    match method {
+        Method::Nat => Forwarding::Masquerade,
+        Method::Dr => Forwarding::Route,
+        Method::Tun(encapsulation) => Forwarding::Tunnel(said_encapsulation(*encapsulation)),
+        Method::FullNat(_) => Forwarding::FullNat,
+    }
+}
+
+fn said_encapsulation(encapsulation: Encapsulation) -> ipvs::Encapsulation {
+    let said = |checksum| match checksum {
+        true => TunnelChecksum::Full,
+        false => TunnelChecksum::None,
+    };
+    match encapsulation {
+        Encapsulation::Ipip => ipvs::Encapsulation::Ipip,
+        Encapsulation::Gre { checksum } => ipvs::Encapsulation::Gre {
+            checksum: said(checksum),
+        },
+        Encapsulation::Gue {
+            destination_port,
+            checksum,
+        } => ipvs::Encapsulation::Gue {
+            destination_port,
+            checksum: said(checksum),
+        },
     }
 }
 
@@ -214,9 +243,14 @@ fn meant_service(
         Transport::Udp => Protocol::Udp,
         Transport::Sctp => return lacking("SCTP (--sctp-service)"),
     };
+    let method = meant_service_method(entry, before);
+    let methods_before: HashMap<SocketAddr, &Method> =
+        before.map_or_else(HashMap::new, own_methods);
     let mut destinations = Vec::with_capacity(entry.servers.len());
     for server in &entry.servers {
-        destinations.push(meant_destination(server)?);
+        let before = methods_before.get(&server.address).copied();
+        let method = meant_method(entry, server.forwarding, before, &method)?;
+        destinations.push(meant_destination(server, method)?);
     }
     let (scheduler, scheduler_flags) = meant_scheduler(&said.scheduler, said.flags)?;
     Ok(Service {
@@ -226,7 +260,7 @@ fn meant_service(
         scheduler_flags,
         persistence: said.persistence,
         one_packet: said.one_packet,
-        method: meant_method(entry, before),
+        method,
         destinations,
     })
 }
@@ -273,29 +307,83 @@ fn options_said(scheduler: Scheduler) -> SchedulerFlags {
     flags.fold(SchedulerFlags::default(), SchedulerFlags::with)
 }
 
-fn meant_method(entry: &Entry, before: Option<&Service>) -> Method {
-    let Method::FullNat(before) = before.map_or_else(
-        || Method::FullNat(FullNat::default()),
-        |before| before.method.clone(),
-    );
+/// ipvsadm knows no method of a service: a new one has that which `-a` takes and which needs no pool.
+fn meant_service_method(entry: &Entry, before: Option<&Service>) -> Method {
+    match before.map(|before| &before.method) {
+        None => Method::Dr,
+        Some(Method::FullNat(full_nat)) => Method::FullNat(meant_full_nat(entry, full_nat)),
+        Some(method @ (Method::Nat | Method::Dr | Method::Tun(_))) => method.clone(),
+    }
+}
+
+/// What destinations have for themselves.
+fn own_methods(service: &Service) -> HashMap<SocketAddr, &Method> {
+    let destinations = service.destinations.iter();
+    destinations
+        .filter_map(|it| it.method.as_ref().map(|method| (it.address, method)))
+        .collect()
+}
+
+/// A destination's own method: `None` where its service's says it. `before`: its own until now, which may know more
+/// than ipvsadm says.
+fn meant_method(
+    entry: &Entry,
+    said: Forwarding,
+    before: Option<&Method>,
+    of_service: &Method,
+) -> Result<Option<Method>, String> {
+    let before = before.filter(|before| said_forwarding(before) == said);
+    if before.is_none() && said_forwarding(of_service) == said {
+        return Ok(None);
+    }
+    Ok(Some(match said {
+        Forwarding::Masquerade => Method::Nat,
+        Forwarding::Route => Method::Dr,
+        Forwarding::Tunnel(encapsulation) => Method::Tun(meant_encapsulation(encapsulation)?),
+        Forwarding::FullNat => {
+            let default = Method::FullNat(FullNat::default());
+            match before.unwrap_or(&default) {
+                Method::FullNat(full_nat) => Method::FullNat(meant_full_nat(entry, full_nat)),
+                Method::Nat | Method::Dr | Method::Tun(_) => default,
+            }
+        }
+    }))
+}
+
+fn meant_full_nat(entry: &Entry, before: &FullNat) -> FullNat {
     let local_pool = match entry.locals.is_empty() {
         false => own_pool(entry.service.name),
         true if is_own(&before.local_pool) => FullNat::default().local_pool,
-        true => before.local_pool,
+        true => before.local_pool.clone(),
     };
-    Method::FullNat(FullNat {
+    FullNat {
         local_pool,
-        ..before
+        ..before.clone()
+    }
+}
+
+fn meant_encapsulation(said: ipvs::Encapsulation) -> Result<Encapsulation, String> {
+    let meant = |checksum| match checksum {
+        TunnelChecksum::None => Ok(false),
+        TunnelChecksum::Full => Ok(true),
+        TunnelChecksum::Remote => lacking("remote checksums in tunnels (--tun-remcsum)"),
+    };
+    Ok(match said {
+        ipvs::Encapsulation::Ipip => Encapsulation::Ipip,
+        ipvs::Encapsulation::Gre { checksum } => Encapsulation::Gre {
+            checksum: meant(checksum)?,
+        },
+        ipvs::Encapsulation::Gue {
+            destination_port,
+            checksum,
+        } => Encapsulation::Gue {
+            destination_port,
+            checksum: meant(checksum)?,
+        },
     })
 }
 
-fn meant_destination(server: &RealServer) -> Result<Destination, String> {
-    match server.forwarding {
-        Forwarding::FullNat => {}
-        Forwarding::Masquerade => return lacking("the forwarding method NAT (-m)"),
-        Forwarding::Route => return lacking("the forwarding method DR (-g, which is the default)"),
-        Forwarding::Tunnel(_) => return lacking("the forwarding method TUN (-i)"),
-    }
+fn meant_destination(server: &RealServer, method: Option<Method>) -> Result<Destination, String> {
     let weight = server.weight.try_into();
     Ok(Destination {
         address: server.address,
@@ -307,6 +395,7 @@ fn meant_destination(server: &RealServer) -> Result<Destination, String> {
         })?,
         upper_threshold: server.upper_threshold,
         lower_threshold: server.lower_threshold,
+        method,
     })
 }
 
