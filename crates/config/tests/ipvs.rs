@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use weir_config::ipvs::{
     Edit, EditError, Encapsulation, Family, Forwarding, Netmask, Persistence, RealServer,
-    SchedulerFlags, ServiceName, Timeouts, Transport, VirtualService, running,
+    SchedulerFlags, ServiceName, Timeouts, Transport, TunnelChecksum, VirtualService, running,
 };
 use weir_config::{Config, to_ron};
 
@@ -89,8 +89,9 @@ fn what_is_asked_for_is_in_the_configuration() {
     let (after, outcomes) = edit(&config(""), &edits);
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     let expected = config(
-        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Wrr, scheduler_flags: [1, 3], destinations: [
-            (address: "10.0.0.11:8080", weight: 3), (address: "10.0.0.12:80", weight: 0)])"#,
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Wrr, scheduler_flags: [1, 3], method: Dr, destinations: [
+            (address: "10.0.0.11:8080", weight: 3, method: FullNat()),
+            (address: "10.0.0.12:80", weight: 0, method: FullNat())])"#,
     );
     assert_eq!(after.services, expected.services);
     assert_eq!(after.timeouts.tcp_established.as_secs(), 60);
@@ -121,8 +122,8 @@ fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
     ];
     let (after, outcomes) = edit(&before, &edits);
     let expected = config(
-        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Rr, destinations: [
-            (address: "10.0.0.11:80"), (address: "10.0.0.12:80")])"#,
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Rr, method: Dr, destinations: [
+            (address: "10.0.0.11:80", method: FullNat()), (address: "10.0.0.12:80", method: FullNat())])"#,
     );
     assert_eq!(after.services, expected.services);
     let sentences: Vec<String> = outcomes
@@ -144,13 +145,132 @@ fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
     );
 }
 
+const METHODS: [(Forwarding, &str); 7] = [
+    (Forwarding::Masquerade, "Nat"),
+    (Forwarding::Route, "Dr"),
+    (Forwarding::FullNat, "FullNat()"),
+    (Forwarding::Tunnel(Encapsulation::Ipip), "Tun()"),
+    (
+        Forwarding::Tunnel(Encapsulation::Gre {
+            checksum: TunnelChecksum::Full,
+        }),
+        "Tun(encapsulation: Gre(checksum: true))",
+    ),
+    (
+        Forwarding::Tunnel(Encapsulation::Gue {
+            destination_port: 6081,
+            checksum: TunnelChecksum::None,
+        }),
+        "Tun(encapsulation: Gue(destination_port: 6081))",
+    ),
+    (
+        Forwarding::Tunnel(Encapsulation::Gue {
+            destination_port: 6080,
+            checksum: TunnelChecksum::Full,
+        }),
+        "Tun(encapsulation: Gue(checksum: true))",
+    ),
+];
+
+fn with(forwarding: Forwarding, address: &str) -> RealServer {
+    RealServer {
+        forwarding,
+        ..server(address, 1)
+    }
+}
+
+#[test]
+fn each_method_becomes_each_other_and_is_said_back() {
+    for (of_service, written_of_service) in METHODS {
+        for (first, _) in METHODS {
+            for (second, written) in METHODS {
+                let before = config(&format!(
+                    r#"(vip: "{VIP}", protocol: Tcp, method: {written_of_service}, destinations: [])"#
+                ));
+                let edits = [
+                    add_server(VIP, with(first, "10.0.0.11:80")),
+                    Edit::EditServer {
+                        service: name(VIP),
+                        server: with(second, "10.0.0.11:80"),
+                    },
+                ];
+                // One by one: what stays and what is new differ in the second.
+                let (between, outcomes) = edit(&before, &edits[..1]);
+                assert_eq!(outcomes, [Ok(())], "{first:?}");
+                let (after, outcomes) = edit(&between, &edits[1..]);
+                assert_eq!(outcomes, [Ok(())], "{second:?}");
+                let own = match second == of_service {
+                    true => String::new(),
+                    false => format!(", method: {written}"),
+                };
+                let expected = config(&format!(
+                    r#"(vip: "{VIP}", protocol: Tcp, method: {written_of_service}, destinations: [(address: "10.0.0.11:80"{own})])"#
+                ));
+                assert_eq!(after, expected);
+                let table = running::table(&after);
+                let found = table.find(&name(VIP)).map(|entry| entry.servers.as_slice());
+                assert_eq!(found, Some(&[with(second, "10.0.0.11:80")][..]));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_needs_no_pool_before_it_has_a_real_server_that_does() {
+    let without = Config::parse(
+        r#"(ports: { "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24"]) })"#,
+        "test.ron",
+        &[0],
+    )
+    .unwrap();
+    let edits = [
+        Edit::AddService(service(VIP, "rr")),
+        add_server(VIP, with(Forwarding::Route, "10.0.0.11:80")),
+        add_server(VIP, with(Forwarding::FullNat, "10.0.0.12:80")),
+        Edit::AddLocal {
+            service: name(VIP),
+            address: "10.0.0.210".parse().unwrap(),
+        },
+        add_server(VIP, with(Forwarding::FullNat, "10.0.0.12:80")),
+        Edit::DeleteLocal {
+            service: name(VIP),
+            address: "10.0.0.210".parse().unwrap(),
+        },
+    ];
+    let (after, outcomes) = edit(&without, &edits);
+    let is_done: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    assert_eq!(is_done, [true, true, false, true, true, false]);
+    for refused in [&outcomes[2], &outcomes[5]] {
+        let sentence = refused.as_ref().unwrap_err().to_string();
+        assert!(sentence.contains("the pool \"default\""), "{sentence}");
+    }
+    let table = running::table(&after);
+    let entry = table.find(&name(VIP)).unwrap();
+    assert_eq!((entry.servers.len(), entry.locals.len()), (2, 1));
+}
+
+#[test]
+fn what_a_method_asks_of_a_real_server_is_said_in_a_sentence() {
+    let before = config(r#"(vip: "192.0.2.100:80", protocol: Tcp, method: Dr, destinations: [])"#);
+    let ipip = Forwarding::Tunnel(Encapsulation::Ipip);
+    for (forwarding, address, word) in [
+        (Forwarding::Route, "10.9.9.9:80", "no route leads"),
+        (Forwarding::Route, "10.0.0.11:8080", "write 10.0.0.11:80"),
+        (ipip, "10.0.0.11:8080", "write 10.0.0.11:80"),
+        (Forwarding::FullNat, "[fd00::9]:80", "NAT64"),
+    ] {
+        let (after, outcomes) = edit(&before, &[add_server(VIP, with(forwarding, address))]);
+        let sentence = outcomes[0].as_ref().unwrap_err().to_string();
+        assert!(sentence.contains(word), "{sentence}");
+        assert_eq!(after, before);
+    }
+    let (_, outcomes) = edit(&before, &[add_server(VIP, with(ipip, "[fd00::9]:80"))]);
+    assert_eq!(outcomes, [Ok(())], "a tunnel may be of the other family");
+}
+
 #[test]
 fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
     let running = config(r#"(vip: "192.0.2.100:80", protocol: Tcp, destinations: [])"#);
-    let with = |forwarding| RealServer {
-        forwarding,
-        ..server("10.0.0.11:80", 1)
-    };
     let other = || service("192.0.2.101:80", "rr");
     let sctp = VirtualService {
         name: ServiceName::Virtual {
@@ -161,8 +281,17 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
     };
     let cases = [
         (
-            add_server(VIP, with(Forwarding::Tunnel(Encapsulation::Ipip))),
-            "-i",
+            add_server(
+                VIP,
+                with(
+                    Forwarding::Tunnel(Encapsulation::Gue {
+                        destination_port: 6080,
+                        checksum: TunnelChecksum::Remote,
+                    }),
+                    "10.0.0.11:80",
+                ),
+            ),
+            "--tun-remcsum",
         ),
         (
             add_server(
@@ -245,6 +374,34 @@ fn what_ipvsadm_does_not_speak_of_stays() {
 }
 
 #[test]
+fn a_pool_of_a_real_server_stays_while_its_weight_changes() {
+    let before = config(
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, method: Nat, destinations: [
+            (address: "10.0.0.11:80", method: FullNat(local_pool: "blue")), (address: "10.0.0.12:80", method: Nat)])"#,
+    );
+    let heavier = |address, forwarding| Edit::EditServer {
+        service: name(VIP),
+        server: RealServer {
+            weight: 7,
+            ..with(forwarding, address)
+        },
+    };
+    let edits = [
+        heavier("10.0.0.11:80", Forwarding::FullNat),
+        heavier("10.0.0.12:80", Forwarding::Masquerade),
+    ];
+    let (after, outcomes) = edit(&before, &edits);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    for (was, is) in before.services[0]
+        .destinations
+        .iter()
+        .zip(&after.services[0].destinations)
+    {
+        assert_eq!((&was.method, 7), (&is.method, is.weight));
+    }
+}
+
+#[test]
 fn a_service_may_have_local_addresses_of_its_own() {
     let vips = [VIP, "[2001:db8:1:2:3:4:5:6]:65535", "192.0.2.101:80"];
     let locals = ["10.0.0.210", "fd00::210", "10.0.0.210"];
@@ -291,7 +448,7 @@ fn firewall_marks_are_kept_as_they_are_said() {
         address: "[fd00::9]:0".parse::<SocketAddr>().unwrap(),
         forwarding: Forwarding::Tunnel(Encapsulation::Gue {
             destination_port: 6080,
-            checksum: weir_config::ipvs::TunnelChecksum::Remote,
+            checksum: TunnelChecksum::Remote,
         }),
         upper_threshold: 9,
         ..server("10.0.0.11:80", 100_000)

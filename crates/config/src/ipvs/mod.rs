@@ -4,6 +4,7 @@
 //! [`Table`] accepts and refuses changes as the kernel does, with the sentences that ipvsadm prints for it.
 //! Does not know: how a change reaches packets. [`running`] makes a `Config` of a table, and says what weir lacks.
 
+mod method;
 pub mod running;
 mod table;
 

@@ -15,15 +15,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Edit, EditError, Entry, Forwarding, MarkedService, RealServer, SchedulerFlags, ServiceName,
-    Table, Timeouts, Transport, TunnelChecksum, VirtualService,
+    Edit, EditError, Entry, MarkedService, RealServer, SchedulerFlags, ServiceName, Table,
+    Timeouts, Transport, VirtualService, method,
 };
 use crate::address::AddressRange;
 use crate::config::{
-    Config, Destination, Encapsulation, FullNat, HashOptions, LocalPool, Method, Protocol,
-    Scheduler, Service,
+    Config, Destination, HashOptions, LocalPool, Method, Protocol, Scheduler, Service,
 };
-use crate::ipvs;
 use crate::save;
 
 /// Pools of services that have local addresses of their own are called this and their service.
@@ -160,39 +158,10 @@ fn said_service(name: ServiceName, service: &Service) -> VirtualService {
 fn said_server(service: &Service, destination: &Destination) -> RealServer {
     RealServer {
         address: destination.address,
-        forwarding: said_forwarding(service.method_of(destination)),
+        forwarding: method::forwarding(service.method_of(destination)),
         weight: destination.weight.into(),
         upper_threshold: destination.upper_threshold,
         lower_threshold: destination.lower_threshold,
-    }
-}
-
-fn said_forwarding(method: &Method) -> Forwarding {
-    match method {
-        Method::Nat => Forwarding::Masquerade,
-        Method::Dr => Forwarding::Route,
-        Method::Tun(encapsulation) => Forwarding::Tunnel(said_encapsulation(*encapsulation)),
-        Method::FullNat(_) => Forwarding::FullNat,
-    }
-}
-
-fn said_encapsulation(encapsulation: Encapsulation) -> ipvs::Encapsulation {
-    let said = |checksum| match checksum {
-        true => TunnelChecksum::Full,
-        false => TunnelChecksum::None,
-    };
-    match encapsulation {
-        Encapsulation::Ipip => ipvs::Encapsulation::Ipip,
-        Encapsulation::Gre { checksum } => ipvs::Encapsulation::Gre {
-            checksum: said(checksum),
-        },
-        Encapsulation::Gue {
-            destination_port,
-            checksum,
-        } => ipvs::Encapsulation::Gue {
-            destination_port,
-            checksum: said(checksum),
-        },
     }
 }
 
@@ -243,13 +212,13 @@ fn meant_service(
         Transport::Udp => Protocol::Udp,
         Transport::Sctp => return lacking("SCTP (--sctp-service)"),
     };
-    let method = meant_service_method(entry, before);
+    let method = method::of_service(entry, before);
     let methods_before: HashMap<SocketAddr, &Method> =
-        before.map_or_else(HashMap::new, own_methods);
+        before.map_or_else(HashMap::new, method::own_methods);
     let mut destinations = Vec::with_capacity(entry.servers.len());
     for server in &entry.servers {
         let before = methods_before.get(&server.address).copied();
-        let method = meant_method(entry, server.forwarding, before, &method)?;
+        let method = method::of_server(entry, server.forwarding, before, &method)?;
         destinations.push(meant_destination(server, method)?);
     }
     let (scheduler, scheduler_flags) = meant_scheduler(&said.scheduler, said.flags)?;
@@ -307,82 +276,6 @@ fn options_said(scheduler: Scheduler) -> SchedulerFlags {
     flags.fold(SchedulerFlags::default(), SchedulerFlags::with)
 }
 
-/// ipvsadm knows no method of a service: a new one has that which `-a` takes and which needs no pool.
-fn meant_service_method(entry: &Entry, before: Option<&Service>) -> Method {
-    match before.map(|before| &before.method) {
-        None => Method::Dr,
-        Some(Method::FullNat(full_nat)) => Method::FullNat(meant_full_nat(entry, full_nat)),
-        Some(method @ (Method::Nat | Method::Dr | Method::Tun(_))) => method.clone(),
-    }
-}
-
-/// What destinations have for themselves.
-fn own_methods(service: &Service) -> HashMap<SocketAddr, &Method> {
-    let destinations = service.destinations.iter();
-    destinations
-        .filter_map(|it| it.method.as_ref().map(|method| (it.address, method)))
-        .collect()
-}
-
-/// A destination's own method: `None` where its service's says it. `before`: its own until now, which may know more
-/// than ipvsadm says.
-fn meant_method(
-    entry: &Entry,
-    said: Forwarding,
-    before: Option<&Method>,
-    of_service: &Method,
-) -> Result<Option<Method>, String> {
-    let before = before.filter(|before| said_forwarding(before) == said);
-    if before.is_none() && said_forwarding(of_service) == said {
-        return Ok(None);
-    }
-    Ok(Some(match said {
-        Forwarding::Masquerade => Method::Nat,
-        Forwarding::Route => Method::Dr,
-        Forwarding::Tunnel(encapsulation) => Method::Tun(meant_encapsulation(encapsulation)?),
-        Forwarding::FullNat => {
-            let default = Method::FullNat(FullNat::default());
-            match before.unwrap_or(&default) {
-                Method::FullNat(full_nat) => Method::FullNat(meant_full_nat(entry, full_nat)),
-                Method::Nat | Method::Dr | Method::Tun(_) => default,
-            }
-        }
-    }))
-}
-
-fn meant_full_nat(entry: &Entry, before: &FullNat) -> FullNat {
-    let local_pool = match entry.locals.is_empty() {
-        false => own_pool(entry.service.name),
-        true if is_own(&before.local_pool) => FullNat::default().local_pool,
-        true => before.local_pool.clone(),
-    };
-    FullNat {
-        local_pool,
-        ..before.clone()
-    }
-}
-
-fn meant_encapsulation(said: ipvs::Encapsulation) -> Result<Encapsulation, String> {
-    let meant = |checksum| match checksum {
-        TunnelChecksum::None => Ok(false),
-        TunnelChecksum::Full => Ok(true),
-        TunnelChecksum::Remote => lacking("remote checksums in tunnels (--tun-remcsum)"),
-    };
-    Ok(match said {
-        ipvs::Encapsulation::Ipip => Encapsulation::Ipip,
-        ipvs::Encapsulation::Gre { checksum } => Encapsulation::Gre {
-            checksum: meant(checksum)?,
-        },
-        ipvs::Encapsulation::Gue {
-            destination_port,
-            checksum,
-        } => Encapsulation::Gue {
-            destination_port,
-            checksum: meant(checksum)?,
-        },
-    })
-}
-
 fn meant_destination(server: &RealServer, method: Option<Method>) -> Result<Destination, String> {
     let weight = server.weight.try_into();
     Ok(Destination {
@@ -399,18 +292,18 @@ fn meant_destination(server: &RealServer, method: Option<Method>) -> Result<Dest
     })
 }
 
-fn lacking<T>(what: &str) -> Result<T, String> {
+pub(super) fn lacking<T>(what: &str) -> Result<T, String> {
     Err(format!(
         "weir does not have {what} yet; nothing was changed, see docs/ipvsadm.md for what it has"
     ))
 }
 
-fn is_own(pool: &str) -> bool {
+pub(super) fn is_own(pool: &str) -> bool {
     pool.starts_with(OWN_POOL)
 }
 
 /// What the pool of a service's own local addresses is called: `ipvsadm-tcp-192.0.2.100-80`.
-fn own_pool(name: ServiceName) -> String {
+pub(super) fn own_pool(name: ServiceName) -> String {
     match name {
         ServiceName::Mark { mark, .. } => format!("{OWN_POOL}mark-{mark}"),
         ServiceName::Virtual { protocol, endpoint } => {
@@ -448,7 +341,7 @@ fn transport(protocol: Protocol) -> Transport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipvs::{Family, Netmask, Persistence};
+    use crate::ipvs::{Family, Forwarding, Netmask, Persistence};
 
     /// What the check refuses for want of a director that can do it, the configuration can say.
     #[test]
@@ -495,7 +388,7 @@ mod tests {
         for said in [
             "persistence: (timeout: \"90s\", netmask: 24),",
             "one_packet: true,",
-            "weight: 1, upper_threshold: 10, lower_threshold: 5)",
+            "weight: 1, upper_threshold: 10, lower_threshold: 5, method: FullNat(",
         ] {
             assert!(text.contains(said), "{said}: {text}");
         }
