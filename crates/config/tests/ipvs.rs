@@ -264,6 +264,21 @@ fn what_a_method_asks_of_a_real_server_is_said_in_a_sentence() {
         assert!(sentence.contains(word), "{sentence}");
         assert_eq!(after, before);
     }
+    let routed = to_ron(&before).replace(
+        "    routes: [\n",
+        "    routes: [(to: \"10.9.0.0/16\", via: \"10.0.0.9\"),\n",
+    );
+    let routed = Config::parse(&routed, "test.ron", &[0]).unwrap();
+    let (_, outcomes) = edit(
+        &routed,
+        &[
+            add_server(VIP, with(Forwarding::Route, "10.9.9.9:80")),
+            add_server(VIP, with(ipip, "10.9.9.9:80")),
+        ],
+    );
+    let sentence = outcomes[0].as_ref().unwrap_err().to_string();
+    assert!(sentence.contains("is on no port's subnet"), "{sentence}");
+    assert_eq!(outcomes[1], Ok(()), "what DR needs, a tunnel does not");
     let (_, outcomes) = edit(&before, &[add_server(VIP, with(ipip, "[fd00::9]:80"))]);
     assert_eq!(outcomes, [Ok(())], "a tunnel may be of the other family");
 }
