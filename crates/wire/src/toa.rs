@@ -106,9 +106,10 @@ fn insert_option<const N: usize>(
     };
 
     // (3)
-    match l4 + tcp::HEADER_BYTES {
-        IPV4_FIXED_END if l3 == L3 => put_plain::<IPV4_FIXED_END, N>(frame, option),
-        IPV6_FIXED_END if l3 == L3 => put_plain::<IPV6_FIXED_END, N>(frame, option),
+    // With enough options an IPv4 header is as long as an IPv6 one, so the place alone does not tell.
+    match (l4 + tcp::HEADER_BYTES, headers.is_ipv6()) {
+        (IPV4_FIXED_END, false) if l3 == L3 => put_plain::<IPV4_FIXED_END, N>(frame, option),
+        (IPV6_FIXED_END, true) if l3 == L3 => put_plain::<IPV6_FIXED_END, N>(frame, option),
         _ => put(frame, headers, option),
     }
     Toa::Inserted(N as u16)

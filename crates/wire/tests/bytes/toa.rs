@@ -78,13 +78,17 @@ fn the_lengths_are_those_of_the_interface() {
 
 #[test]
 fn ip_options_and_extension_headers_move_along() {
-    let IpHeaders::Ipv4(mut header, _) = ip(CLIENT_V4, VIP_V4) else {
-        panic!("no IPv4")
-    };
-    header.options = [1; 12].into();
-    let v4 = IpHeaders::Ipv4(header, Ipv4Extensions::default());
-    let v6 = with_extensions(atomic_fragment());
-    for (ip, (client, vip)) in [v4, v6].into_iter().zip(FLOWS) {
+    // With 20 bytes of options an IPv4 header is as long as an IPv6 one.
+    let v4 = [4, 12, 20, 40].map(|n_bytes| {
+        let IpHeaders::Ipv4(mut header, _) = ip(CLIENT_V4, VIP_V4) else {
+            panic!("no IPv4")
+        };
+        header.options = [1; 40][..n_bytes].try_into().unwrap();
+        let ip = IpHeaders::Ipv4(header, Ipv4Extensions::default());
+        (ip, (CLIENT_V4, VIP_V4))
+    });
+    let v6 = (with_extensions(atomic_fragment()), (CLIENT_V6, VIP_V6));
+    for (ip, (client, vip)) in v4.into_iter().chain([v6]) {
         let frame = tcp_over(ip, client, vip, acknowledging, &[], b"data");
         let (toa, changed) = insert(&frame, 64);
         assert!(matches!(toa, Toa::Inserted(_)));
