@@ -1,23 +1,10 @@
-//! The two addresses of an IP packet.
+//! What an address may stand for, by its number alone.
 //!
-//! Promises: an ARP packet has none.
-//! Does not know: which addresses are ours.
+//! Promises: what RFC 1122 and RFC 4443 say of senders. Does not know: which addresses are ours.
 
 use std::net::IpAddr;
 
-use weir_wire::{Content, Headers, ipv4, ipv6};
-
-/// Source and destination of the outer IP header; `None` for ARP.
-pub(crate) fn of_packet(frame: &[u8], headers: &Headers) -> Option<(IpAddr, IpAddr)> {
-    let l3 = usize::from(headers.l3);
-    if headers.content == Content::Arp {
-        None
-    } else if headers.is_ipv6() {
-        ipv6::addresses(frame, l3).map(|(from, to)| (IpAddr::V6(from), IpAddr::V6(to)))
-    } else {
-        ipv4::addresses(frame, l3).map(|(from, to)| (IpAddr::V4(from), IpAddr::V4(to)))
-    }
-}
+use weir_wire::{ipv4, ipv6};
 
 /// Whether a packet may come from this address.
 pub(crate) fn is_one_host(address: IpAddr) -> bool {

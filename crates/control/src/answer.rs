@@ -10,8 +10,8 @@ use std::time::Instant;
 use weir_director::DropReason;
 use weir_wire::{Content, Headers, icmp, icmpv6, tcp};
 
+use crate::SlowPath;
 use crate::port::Link;
-use crate::{SlowPath, address};
 
 /// Why a packet is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn error(
     v4: icmp::ErrorKind,
     v6: icmpv6::ErrorKind,
 ) -> Option<Vec<u8>> {
-    match address::of_packet(frame, headers)? {
+    match headers.ip_addresses(frame)? {
         (_, IpAddr::V4(destination)) => icmp::error(frame, headers, destination, v4),
         (_, IpAddr::V6(destination)) => icmpv6::error(frame, headers, destination, v6),
     }

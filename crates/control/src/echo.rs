@@ -52,8 +52,9 @@ impl SlowPath {
         if ethernet::destination(frame).is_none_or(Mac::is_group) {
             return Err(DropReason::IcmpIgnored);
         }
-        let (source, destination) =
-            address::of_packet(frame, headers).ok_or(DropReason::IcmpMalformed)?;
+        let (source, destination) = headers
+            .ip_addresses(frame)
+            .ok_or(DropReason::IcmpMalformed)?;
         if !self.stands(destination, Standing::Ours) {
             // Connections through an address that was ours live on; whoever probes it is to see that it is gone.
             return Err(if self.stands(destination, Standing::Former) {

@@ -12,7 +12,7 @@ use weir_director::{
     Routes,
 };
 use weir_wire::ethernet::Mac;
-use weir_wire::{Content, Headers, ethernet};
+use weir_wire::{Headers, ethernet};
 
 use crate::address::is_one_host;
 use crate::announce::{Announcer, Claim, Standing};
@@ -241,7 +241,7 @@ impl SlowPath {
             PuntReason::Arp => return self.handle_arp(link, frame, headers, now),
             PuntReason::Icmp => return self.handle_icmp(link, frame, headers, now),
             PuntReason::NeighbourUnresolved(id) => return self.hold(id, port, frame, now),
-            PuntReason::NeighbourUnknown => return self.hold_for_sender(port, frame, headers, now),
+            PuntReason::NeighbourUnknown => return self.hold_for_end(port, frame, headers, now),
             PuntReason::NoService => Refusal::NoService,
             PuntReason::NoConnection => Refusal::NoConnection,
             PuntReason::NoDestination => Refusal::NoDestination,
@@ -251,28 +251,41 @@ impl SlowPath {
         Err(self.refuse(refusal, link, frame, headers, now))
     }
 
-    /// Keeps a packet until the way back to its sender is known.
-    fn hold_for_sender(
+    /// Keeps a packet until the neighbour is known for want of which it came here: its receiver's if it is routed (NAT),
+    /// else its sender's, for the way back.
+    fn hold_for_end(
         &mut self,
         port: PortId,
         frame: &[u8],
         headers: &Headers,
         now: Instant,
     ) -> Result<(), DropReason> {
-        let sender = headers.key.source().ip();
-        if headers.content == Content::Arp
-            || !is_one_host(sender)
-            || self.stands(sender, Standing::Ours)
-        {
-            return Err(DropReason::SourceInvalid);
+        let (sender, receiver) = headers
+            .ip_addresses(frame)
+            .ok_or(DropReason::SourceInvalid)?;
+        let (end, refusal) = if self.is_foreign(receiver) {
+            (receiver, DropReason::AddressNotOurs)
+        } else {
+            (sender, DropReason::SourceInvalid)
+        };
+        if !is_one_host(end) || self.stands(end, Standing::Ours) {
+            return Err(refusal);
         }
-        let on_link = match self.routes.find(sender).ok_or(DropReason::NoRoute)? {
+        let on_link = match self.routes.find(end).ok_or(DropReason::NoRoute)? {
             RouteTarget::Gateway(id) => return self.hold(id, port, frame, now),
             RouteTarget::OnLink(on_link) => on_link,
         };
         let arrival = Arrival { port, frame };
-        let holding = self.neighbours.hold_for(on_link, sender, arrival, now)?;
+        let holding = self.neighbours.hold_for(on_link, end, arrival, now)?;
         self.process_unless_waiting(holding, arrival, now)
+    }
+
+    /// Whether an address is ours on no port, nor was.
+    fn is_foreign(&self, address: IpAddr) -> bool {
+        let standing = |port: &PortFacts| self.announcer.standing(port.id, address);
+        self.ports
+            .iter()
+            .all(|port| standing(port) == Standing::Foreign)
     }
 
     /// Keeps a packet until a next hop is known.

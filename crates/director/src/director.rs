@@ -245,7 +245,11 @@ fn open(
     if !lookup.is_to_us && !is_for_a_group {
         return Err(Verdict::Drop(DropReason::MacNotOurs));
     }
-    open::open(frame, newcomer, ledger, snapshot, now)
+    match open::open(frame, newcomer, ledger, snapshot, now)? {
+        // What the link spreads to many is not passed on to another (RFC 1812 §5.3.4).
+        Way::Route(_) if !lookup.is_to_us => Err(Verdict::Drop(DropReason::MacNotOurs)),
+        way @ (Way::Route(_) | Way::Connection(_)) => Ok(way),
+    }
 }
 
 /// Whether a frame was sent to the port it came in by; one to another MAC address was flooded by a switch.

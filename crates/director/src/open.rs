@@ -67,7 +67,7 @@ pub(crate) fn open(
     }
     let destination_use = snapshot.addresses.find(headers.key.destination().ip());
     let Some(destination_use) = destination_use else {
-        return route(newcomer, snapshot).map(Way::Route);
+        return route(frame, newcomer, snapshot).map(Way::Route);
     };
     match headers.content {
         Content::Arp | Content::Icmp => return Err(Verdict::Punt(PuntReason::Icmp)),
@@ -87,7 +87,7 @@ pub(crate) fn open(
         }
     }
     // (3)
-    check_source(frame, headers, snapshot)?;
+    check_source(frame, headers, headers.key.source().ip(), snapshot)?;
     if headers.content == Content::IcmpError {
         return Err(Verdict::Drop(DropReason::IcmpUnrelated));
     }
@@ -103,31 +103,52 @@ pub(crate) fn open(
 }
 
 /// The next hop of a packet to an address that is not ours: from or to a real server whose gateway we are.
-fn route(newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<NextHopId, Verdict> {
+fn route(frame: &[u8], newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<NextHopId, Verdict> {
     let Newcomer {
         headers,
         arrival,
         me,
         ..
     } = *newcomer;
-    let (source, destination) = (headers.key.source(), headers.key.destination());
+    // Which groups and link-local addresses are ours the control thread knows: neighbours are asked for there.
+    let not_ours = match headers.content {
+        Content::Icmp => Verdict::Punt(PuntReason::Icmp),
+        Content::Arp | Content::IcmpError | Content::Tcp | Content::Udp => {
+            Verdict::Drop(DropReason::AddressNotOurs)
+        }
+    };
+    // An ICMP error's key is about the packet that it quotes, to whose sender it must go; who sent it is another matter.
+    let (source, destination) = headers.ip_addresses(frame).ok_or(not_ours)?;
+    if destination != headers.key.destination().ip() || !may_leave_its_link(destination) {
+        return Err(not_ours);
+    }
     let services = &snapshot.services;
-    let not_ours = Verdict::Drop(DropReason::AddressNotOurs);
-    // Of an ICMP error the key is about the packet that it quotes: the source is the real server all the same.
-    if services.is_nat_server(source.ip()) {
-        // It may be a reply, of a connection that another worker owns.
+    // It may be a reply, of a connection that another worker owns.
+    if services.is_nat_server(headers.key.source().ip()) {
         let owner = snapshot.steering.owner_under_nat(&headers.key.turned());
         let has_flow = headers.content != Content::Icmp;
         if has_flow && owner != me && matches!(arrival, Arrival::Wire { .. }) {
             return Err(Verdict::HandOff(owner));
         }
-    } else if !services.is_nat_server(destination.ip()) {
+    }
+    if !services.is_nat_server(source) && !services.is_nat_server(destination) {
         return Err(not_ours);
     }
-    if destination.ip().is_multicast() || source.ip().is_unspecified() {
-        return Err(not_ours);
+    check_source(frame, headers, source, snapshot)?;
+    if !may_leave_its_link(source) {
+        return Err(Verdict::Drop(DropReason::SourceInvalid));
     }
-    next_hop(destination.ip(), snapshot)
+    next_hop(destination, snapshot)
+}
+
+/// Whether a router may forward packets from or to an address (RFC 1812 §5.3.7, RFC 3927 §7, RFC 4291 §2.5). No groups
+/// either: weir has no part in their routing.
+fn may_leave_its_link(address: IpAddr) -> bool {
+    let is_of_the_link = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(is_of_the_link || address.is_multicast() || address.is_loopback() || address.is_unspecified())
 }
 
 /// The next hop to a client, or to where a real server's packet goes.
@@ -140,18 +161,20 @@ fn next_hop(address: IpAddr, snapshot: &Snapshot) -> Result<NextHopId, Verdict> 
 }
 
 /// A source that no reply could reach, and an IPv4 header that did not arrive as it was sent.
-fn check_source(frame: &[u8], headers: &Headers, snapshot: &Snapshot) -> Result<(), Verdict> {
+fn check_source(
+    frame: &[u8],
+    headers: &Headers,
+    source: IpAddr,
+    snapshot: &Snapshot,
+) -> Result<(), Verdict> {
     if !headers.is_ipv6()
         && !ipv4::checksum_is_right(frame, usize::from(headers.l3), usize::from(headers.l4))
     {
         return Err(Verdict::Drop(DropReason::Ipv4ChecksumWrong));
     }
-    let source = headers.key.source();
-    let is_broadcast =
-        matches!(source.ip(), std::net::IpAddr::V4(address) if address.is_broadcast());
-    let is_nobody =
-        source.ip().is_unspecified() || source.ip().is_multicast() || source.ip().is_loopback();
-    if is_nobody || is_broadcast || snapshot.addresses.find(source.ip()).is_some() {
+    let is_broadcast = matches!(source, IpAddr::V4(address) if address.is_broadcast());
+    let is_nobody = source.is_unspecified() || source.is_multicast() || source.is_loopback();
+    if is_nobody || is_broadcast || snapshot.addresses.find(source).is_some() {
         return Err(Verdict::Drop(DropReason::SourceInvalid));
     }
     Ok(())

@@ -43,7 +43,8 @@ pub enum PuntReason {
     },
     /// The next hop's MAC address is not known.
     NeighbourUnresolved(NextHopId),
-    /// The client is on a link of ours, and nobody has asked for its MAC address yet.
+    /// The client, or the receiver of a packet that is routed (NAT), is on a link of ours, and nobody has asked for its MAC
+    /// address yet.
     NeighbourUnknown,
 }
 

@@ -4,6 +4,8 @@
 //! has a name ([`ParseError`]). After this no function reads an EtherType again.
 //! Does not know: whether a packet is wanted.
 
+use std::net::IpAddr;
+
 use crate::ethernet::{self, EtherType};
 use crate::{FlowKey, FlowKeyV4, FlowKeyV6, Protocol, icmp, icmpv6, ipv4, ipv6, tcp, udp};
 
@@ -259,6 +261,19 @@ impl Headers {
     #[inline]
     pub fn is_ipv6(&self) -> bool {
         matches!(self.key, FlowKey::V6(_))
+    }
+
+    /// Source and destination in the packet's own IP header: an ICMP error's key has those of what it quotes. `None` for
+    /// ARP.
+    pub fn ip_addresses(&self, frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
+        let l3 = usize::from(self.l3);
+        if self.content == Content::Arp {
+            None
+        } else if self.is_ipv6() {
+            ipv6::addresses(frame, l3).map(|(from, to)| (IpAddr::V6(from), IpAddr::V6(to)))
+        } else {
+            ipv4::addresses(frame, l3).map(|(from, to)| (IpAddr::V4(from), IpAddr::V4(to)))
+        }
     }
 
     #[cold]

@@ -61,6 +61,28 @@ fn a_client_on_the_link_is_asked_for_and_its_packet_processed_once_the_next_hops
     assert!(stage.slow_path.take_changed_next_hops().is_none());
 }
 
+/// A real server whose gateway we are talks to a host on another link of ours.
+#[test]
+fn of_a_packet_that_is_routed_the_receiver_is_asked_for() {
+    let mut stage = Stage::new();
+    let frame = syn(mac(9), LAN, [SERVER, CLIENT]);
+    let counted = stage.counted(PuntReason::NeighbourUnknown, LAN, &frame);
+    assert!(counted.is_empty());
+    assert_eq!(
+        stage.sent(),
+        ["0 arp 192.0.2.10 asks for 192.0.2.7 [wan > all]"]
+    );
+    answer(&mut stage, 7, CLIENT);
+    let published = stage.slow_path.take_changed_next_hops().unwrap();
+    assert!(published.find(WAN, ip(CLIENT)).is_some());
+    assert_eq!(stage.actions(), [Action::Process { port: LAN, frame }]);
+    let nowhere = syn(mac(9), LAN, [SERVER, "224.0.0.9"]);
+    assert_eq!(
+        stage.counted(PuntReason::NeighbourUnknown, LAN, &nowhere),
+        [DropReason::AddressNotOurs]
+    );
+}
+
 #[test]
 fn an_ipv6_client_likewise() {
     let mut stage = Stage::new();

@@ -9,6 +9,7 @@ use weir_testkit::{
     By, Decoded, Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, Outcome, ROUTER_MAC,
     Rig, Site, TcpOption, WAN, WAN_MAC, decode, echo_request, icmp, real_server_mac, tcp, udp,
 };
+use weir_wire::ethernet::Mac;
 use weir_wire::{Endpoint, Protocol};
 
 const FAMILIES: [Family; 2] = [IPV4, IPV6];
@@ -216,6 +217,94 @@ fn packets_of_nat_servers_that_belong_to_no_connection_are_routed() {
             Verdict::Drop(DropReason::TtlExceeded)
         );
     }
+}
+
+/// What a stranger's error quotes opens no way through: the error itself must be from or to a real server.
+#[test]
+fn an_error_is_routed_by_its_own_addresses() {
+    for family in FAMILIES {
+        let mut rig = rig(By::Nat);
+        let (client, real) = (family.client, picked(family));
+        let (stranger, victim, kind) = if family.client.starts_with('[') {
+            ("[2001:db8:66::6]:0", "[2001:db8:77::7]:0", [1, 4])
+        } else {
+            ("203.0.113.6:0", "203.0.113.77:0", [3, 3])
+        };
+        let mut verdict = |from: Endpoint, to: Endpoint, quoted: FrameBuilder| {
+            let error = icmp(from, to, kind, [0; 4]).data(&quoted.packet_bytes());
+            rig.send(&error).verdict
+        };
+        let (stranger, victim) = (stranger.into_endpoint(), victim.into_endpoint());
+        let quoted = [udp(victim, real), udp(real, victim)];
+        for quoted in quoted {
+            assert_eq!(
+                verdict(stranger, victim, quoted),
+                Verdict::Drop(DropReason::AddressNotOurs)
+            );
+        }
+        assert_eq!(
+            verdict(stranger, real, udp(victim, real)),
+            Verdict::Drop(DropReason::AddressNotOurs),
+            "not to the sender of what it quotes"
+        );
+        // Those that belong there go through.
+        assert_eq!(
+            verdict(stranger, real, udp(real, client)),
+            Verdict::Transmit(LAN)
+        );
+        assert_eq!(
+            verdict(real, client.into_endpoint(), udp(client, real)),
+            Verdict::Transmit(WAN)
+        );
+    }
+}
+
+/// Sources that are ours or nobody's, and addresses that mean something on their link only.
+#[test]
+fn what_no_router_forwards_is_not_forwarded_to_nat_servers_either() {
+    let mut rig = rig(By::Nat);
+    let (real, real_v6) = (picked(IPV4), picked(IPV6));
+    for (source, real) in [
+        (IPV4.vip, real),
+        (IPV4.local, real),
+        ("10.0.0.1:9", real),
+        ("127.0.0.1:9", real),
+        ("0.0.0.0:9", real),
+        ("169.254.0.9:9", real),
+        (IPV6.vip, real_v6),
+        ("[fe80::9]:9", real_v6),
+    ] {
+        assert_eq!(
+            rig.send(&udp(source, real)).verdict,
+            Verdict::Drop(DropReason::SourceInvalid),
+            "{source}"
+        );
+    }
+    for (real, destination) in [
+        (real, "255.255.255.255:9"),
+        (real, "127.0.0.1:9"),
+        (real, "169.254.0.9:9"),
+        (real, "224.0.0.9:9"),
+        (real_v6, "[fe80::9]:9"),
+        (real_v6, "[ff02::9]:9"),
+    ] {
+        assert_eq!(
+            rig.send(&from_server(udp(real, destination), real)).verdict,
+            Verdict::Drop(DropReason::AddressNotOurs),
+            "{destination}"
+        );
+    }
+    let mut wrong = udp(IPV4.client, real).bytes();
+    wrong[24] ^= 1;
+    assert_eq!(
+        rig.receive(WorkerId(0), &wrong).verdict,
+        Verdict::Drop(DropReason::Ipv4ChecksumWrong)
+    );
+    let everyone = echo_request(real, IPV4.client).macs(real_server_mac(real.ip()), Mac::BROADCAST);
+    assert_eq!(
+        rig.send(&everyone).verdict,
+        Verdict::Drop(DropReason::MacNotOurs)
+    );
 }
 
 /// Two VIPs, one real server, one L4 port of a client: replies of the two could not be told apart.

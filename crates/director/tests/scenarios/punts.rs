@@ -1,7 +1,10 @@
 //! What the control thread gets, and why. (`next_hops.rs`, `snapshots.rs` and `toa.rs` have the rest.)
 
-use weir_director::PuntReason;
-use weir_testkit::{IPV4, IPV6, IntoEndpoint, WAN_MAC, echo_request, icmp, tcp, udp};
+use weir_director::{PuntReason, Scheduler};
+use weir_testkit::{
+    By, IPV4, IPV6, IntoEndpoint, LAN_MAC, Rig, Site, WAN_MAC, echo_request, icmp, tcp, udp,
+};
+use weir_wire::Protocol;
 use weir_wire::arp::{Arp, Operation};
 use weir_wire::ethernet::Mac;
 
@@ -36,6 +39,29 @@ fn icmp_that_is_no_error_is_punted() {
     rig.send(&solicitation).is_punted(PuntReason::Icmp);
     let redirect = icmp(IPV4.client, IPV4.vip, [5, 1], [0; 4]).data(&[0; 28]);
     rig.send(&redirect).is_punted(PuntReason::Icmp);
+}
+
+/// Whoever looks for an IPv6 address of ours asks its group, and answers a question that came from a link-local
+/// address there: also the real servers whose gateway we are.
+#[test]
+fn neighbour_discovery_is_punted_whatever_address_it_is_sent_to() {
+    for by in [By::FullNat, By::Nat] {
+        let site = Site::new().by(by);
+        let site = site.service(Protocol::Tcp, IPV6.vip, Scheduler::Rr, &[(IPV6.real, 1)]);
+        let mut rig = Rig::new(site);
+        let group = Mac([0x33, 0x33, 0xff, 0, 1, 0]);
+        let server = IPV6.real;
+        for sender in [server, "[fe80::9]:0", "[::]:0"] {
+            let ask = icmp(sender, "[ff02::1:ff00:100]:0", [135, 0], [0; 4]).data(&[0; 16]);
+            for to in [group, LAN_MAC] {
+                rig.send(&ask.clone().macs(Mac([2; 6]), to))
+                    .is_punted(PuntReason::Icmp);
+            }
+        }
+        let tell = icmp(server, "[fe80::d0:1]:0", [136, 0], [0x40, 0, 0, 0]).data(&[0; 16]);
+        rig.send(&tell.macs(Mac([2; 6]), LAN_MAC))
+            .is_punted(PuntReason::Icmp);
+    }
 }
 
 /// An address of ours whose L4 port, or protocol, no service wants.
