@@ -329,6 +329,36 @@ fn nat_refuses_a_flow_whose_replies_are_anothers() {
     assert_eq!(rig.connections().len(), 1);
 }
 
+/// Its real server knows the client's own numbers: only what is lent to one client after the other is shifted.
+#[test]
+fn nat_takes_a_place_over_with_the_clients_own_numbers() {
+    let site = ["192.0.2.100:80", "192.0.2.101:80"]
+        .iter()
+        .fold(Site::new().by(By::Nat), |site, vip| {
+            site.service(Protocol::Tcp, vip, Scheduler::Rr, &[(IPV4.real, 1)])
+        });
+    let mut rig = Rig::new(site);
+    let real = IPV4.real.into_endpoint();
+    rig.forward(&tcp(IPV4.client, "192.0.2.100:80").syn().seq(1));
+    rig.forward(&tcp(IPV4.client, "192.0.2.100:80").fin().seq(2).ack(10));
+    rig.forward(&from_server(
+        tcp(real, IPV4.client).fin().seq(10).ack(3),
+        real,
+    ));
+    let second = tcp(IPV4.client, "192.0.2.101:80").syn().seq(77);
+    assert_eq!(rig.forward(&second).segment().sequence, 77);
+    assert_eq!(rig.connections().len(), 1);
+}
+
+/// RFC 6864: what may be fragmented on its way has an identification of its own.
+#[test]
+fn outer_packets_that_may_be_fragmented_are_told_apart() {
+    let mut rig = rig(By::Tun(Encapsulation::Ipip));
+    let frame = udp(IPV4.client, IPV4.vip).may_be_fragmented();
+    let identifications = [(); 2].map(|()| rig.send(&frame).frame[18..20].to_vec());
+    assert_ne!(identifications[0], identifications[1]);
+}
+
 /// The client's owner is the same for both directions, whatever worker gets the packet.
 #[test]
 fn nat_replies_find_the_worker_that_owns_the_client() {
