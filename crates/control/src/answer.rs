@@ -1,4 +1,5 @@
-//! What the sender of a packet is told that weir refuses: a RST or an ICMP error, from the address it was sent to.
+//! What the sender of a packet is told that weir refuses: a RST or an ICMP error, from the address it was sent to; of
+//! a packet that was only to pass through weir, from an address of the port it came in by.
 //!
 //! Promises: every refused packet is counted by its reason, answered or not; each reason has a rate of its own, so
 //! that a flood of one does not silence the others. Nothing is answered that RFC 1122 or RFC 4443 forbid.
@@ -11,6 +12,7 @@ use weir_director::DropReason;
 use weir_wire::{Content, Headers, icmp, icmpv6, tcp};
 
 use crate::SlowPath;
+use crate::announce::Standing;
 use crate::port::Link;
 
 /// Why a packet is refused.
@@ -63,34 +65,50 @@ impl SlowPath {
         headers: &Headers,
         now: Instant,
     ) -> DropReason {
+        let source = self.source(link, frame, headers);
         let rate = &mut self.rates.refusals[refusal.index()];
-        if let Some(answer) = rate.spend(now, || answer(refusal, frame, headers)) {
+        if let Some(answer) = rate.spend(now, || answer(refusal, frame, headers, source?)) {
             self.outbox.transmit(link.port, answer);
         }
         refusal.reason()
+    }
+
+    /// Where an ICMP error about a packet comes from. Another host's address is not ours to speak from: there weir is a
+    /// router, and says so by its own (RFC 1812 §4.3.2.4, RFC 4443 §2.2), or by the other one where it has none of the
+    /// family.
+    fn source(&self, link: Link, frame: &[u8], headers: &Headers) -> Option<IpAddr> {
+        let (sender, receiver) = headers.ip_addresses(frame)?;
+        if self.stands(receiver, Standing::Ours) || self.stands(receiver, Standing::Former) {
+            return Some(receiver);
+        }
+        let port = self.ports.iter().find(|port| port.id == link.port)?;
+        Some(port.sources(sender).next().unwrap_or(receiver))
     }
 }
 
 /// The whole frame that tells the sender. A TCP segment without a service or connection is reset, as by a host
 /// where nobody listens; a service without destinations is unreachable, as in IPVS (`ip_vs_leave`).
-fn answer(refusal: Refusal, frame: &[u8], headers: &Headers) -> Option<Vec<u8>> {
+fn answer(refusal: Refusal, frame: &[u8], headers: &Headers, source: IpAddr) -> Option<Vec<u8>> {
     match (refusal, headers.content) {
         (Refusal::NoService | Refusal::NoConnection, Content::Tcp) => tcp::reset(frame, headers),
         (Refusal::NoService | Refusal::NoConnection | Refusal::NoDestination, _) => error(
             frame,
             headers,
+            source,
             icmp::ErrorKind::PortUnreachable,
             icmpv6::ErrorKind::PortUnreachable,
         ),
         (Refusal::TtlExceeded, _) => error(
             frame,
             headers,
+            source,
             icmp::ErrorKind::TimeExceeded,
             icmpv6::ErrorKind::TimeExceeded,
         ),
         (Refusal::TooBig { mtu }, _) => error(
             frame,
             headers,
+            source,
             icmp::ErrorKind::FragmentationNeeded { mtu },
             icmpv6::ErrorKind::PacketTooBig {
                 mtu: u32::from(mtu),
@@ -99,21 +117,23 @@ fn answer(refusal: Refusal, frame: &[u8], headers: &Headers) -> Option<Vec<u8>> 
         (Refusal::Unreachable, _) => error(
             frame,
             headers,
+            source,
             icmp::ErrorKind::HostUnreachable,
             icmpv6::ErrorKind::AddressUnreachable,
         ),
     }
 }
 
-/// An ICMP error of the packet's family, from the address it was sent to.
+/// An ICMP error of the packet's family.
 fn error(
     frame: &[u8],
     headers: &Headers,
+    source: IpAddr,
     v4: icmp::ErrorKind,
     v6: icmpv6::ErrorKind,
 ) -> Option<Vec<u8>> {
-    match headers.ip_addresses(frame)? {
-        (_, IpAddr::V4(destination)) => icmp::error(frame, headers, destination, v4),
-        (_, IpAddr::V6(destination)) => icmpv6::error(frame, headers, destination, v6),
+    match source {
+        IpAddr::V4(source) => icmp::error(frame, headers, source, v4),
+        IpAddr::V6(source) => icmpv6::error(frame, headers, source, v6),
     }
 }

@@ -159,6 +159,24 @@ fn a_reply_without_a_connection_is_reset_on_the_servers_side_too() {
 }
 
 #[test]
+fn of_what_only_passes_through_weir_speaks_from_its_own_address() {
+    for (ends, said) in [
+        (["10.0.0.50", CLIENT], "10.0.0.1"),
+        (["2001:db8:2::50", CLIENT6], "2001:db8:2::1"),
+    ] {
+        let mut stage = Stage::new();
+        let frame = syn(mac(50), LAN, ends);
+        assert_eq!(
+            stage.counted(PuntReason::TtlExceeded, LAN, &frame),
+            [DropReason::TtlExceeded]
+        );
+        let [server, _] = ends;
+        let line = format!("1 {said} > {server} time exceeded [lan > host50]");
+        assert_eq!(stage.sent(), [line]);
+    }
+}
+
+#[test]
 fn what_may_not_be_answered_is_counted_all_the_same() {
     let mut stage = Stage::new();
     let mut reset = syn(mac(9), WAN, [CLIENT, VIP]);

@@ -4,7 +4,7 @@
 
 use weir_wire::{Headers, Packet, ethernet};
 
-use crate::{DropReason, NextHopId, PuntReason, Snapshot, Verdict};
+use crate::{NextHopId, PuntReason, Snapshot, Verdict};
 
 /// Sends a packet on to a next hop.
 #[cold]
@@ -22,7 +22,7 @@ pub(crate) fn route(
         return super::refuse_size(headers, hop.mtu);
     }
     if headers.ttl <= 1 {
-        return Verdict::Drop(DropReason::TtlExceeded);
+        return Verdict::Punt(PuntReason::TtlExceeded);
     }
     let frame = packet.frame_mut();
     super::decrement_ttl(frame, headers);

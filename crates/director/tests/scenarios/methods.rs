@@ -214,7 +214,7 @@ fn packets_of_nat_servers_that_belong_to_no_connection_are_routed() {
         let last = from_server(udp(real, elsewhere).data(b"x").ttl(1), real);
         assert_eq!(
             rig.send(&last).verdict,
-            Verdict::Drop(DropReason::TtlExceeded)
+            Verdict::Punt(PuntReason::TtlExceeded)
         );
     }
 }
@@ -305,6 +305,26 @@ fn what_no_router_forwards_is_not_forwarded_to_nat_servers_either() {
         rig.send(&everyone).verdict,
         Verdict::Drop(DropReason::MacNotOurs)
     );
+}
+
+/// Who asks for the MAC address of a VIP asks a group, and is heard whatever else is routed.
+#[test]
+fn icmp_to_groups_and_link_local_addresses_is_punted_and_never_routed() {
+    for by in [By::FullNat, By::Nat] {
+        let mut rig = rig(by);
+        for asker in [IPV6.client, IPV6.real] {
+            let solicitation = |to| icmp(asker, to, [135, 0], [0; 4]).data(&[0; 16]);
+            let asked_all = solicitation("[ff02::1:ff00:100]:0")
+                .macs(ROUTER_MAC, Mac([0x33, 0x33, 0xff, 0, 1, 0]));
+            rig.send(&asked_all).is_punted(PuntReason::Icmp);
+            rig.send(&solicitation("[fe80::1]:0"))
+                .is_punted(PuntReason::Icmp);
+        }
+        for to in ["224.0.0.1:0", "255.255.255.255:0"] {
+            let asked_all = echo_request(IPV4.real, to).macs(ROUTER_MAC, Mac::BROADCAST);
+            rig.send(&asked_all).is_punted(PuntReason::Icmp);
+        }
+    }
 }
 
 /// Two VIPs, one real server, one L4 port of a client: replies of the two could not be told apart.
