@@ -1,6 +1,6 @@
 //! Who has which address in the lab: segments, and the numbers of machines in them.
 //!
-//! Promises: addresses come from ranges for documentation and private use; a machine has the same digits in IPv4 and
+//! Promises: addresses come from ranges for documentation and private use, but for those of the courses' labs; a machine has the same digits in IPv4 and
 //! IPv6, so that a person reads both.
 //! Does not know: which machines there are (`topology`).
 
@@ -71,7 +71,40 @@ pub const FAR: Segment = Segment {
     ipv6: [0x2001, 0xdb8, 2, 0],
 };
 
+/// Where real servers behind a router are.
+pub const BACK: Segment = Segment {
+    ipv4: [10, 1, 0],
+    ipv6: [0xfd00, 0, 0, 2],
+};
+
+/// Three subnets of courses on LVS. Their IPv4 addresses are other people's, so they are for namespaces without a way
+/// out, and for nothing else; IPv6 has the same digits behind prefixes for documentation and private use.
+///
+/// The outside of the NAT lab.
+pub const COURSE_WAN: Segment = Segment {
+    ipv4: [8, 8, 8],
+    ipv6: [0x2001, 0xdb8, 8, 8],
+};
+/// The inside of the NAT lab.
+pub const COURSE_LAN: Segment = Segment {
+    ipv4: [192, 168, 10],
+    ipv6: [0xfd00, 0x192, 0x168, 0x10],
+};
+/// The one subnet of the labs for DR and TUN.
+pub const COURSE_ONE: Segment = Segment {
+    ipv4: [200, 168, 10],
+    ipv6: [0x2001, 0xdb8, 0x168, 0x10],
+};
+
 impl Segment {
+    /// The subnet as routes are written.
+    pub fn prefix(self, family: Family) -> String {
+        match family {
+            Family::Ipv4 => format!("{}/24", self.machine(0).ipv4),
+            Family::Ipv6 => format!("{}/64", self.machine(0).ipv6),
+        }
+    }
+
     /// The addresses of machine `number`; in IPv6 the same decimal digits are written, `10.0.0.11` and `…::11`.
     pub fn machine(self, number: u8) -> Addresses {
         let [a, b, c] = self.ipv4;
@@ -95,5 +128,7 @@ mod tests {
         let machine = LAN.machine(203);
         assert_eq!(machine.of(Family::Ipv4).to_string(), "10.0.0.203");
         assert_eq!(machine.of(Family::Ipv6).to_string(), "fd00:0:0:1::203");
+        assert_eq!(LAN.prefix(Family::Ipv4), "10.0.0.0/24");
+        assert_eq!(LAN.prefix(Family::Ipv6), "fd00:0:0:1::/64");
     }
 }

@@ -6,7 +6,7 @@
 //! breaks users breaks the lab.
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -14,9 +14,10 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
 use crate::address::Family;
+use crate::method::Method;
 use crate::topology::Topology;
 
-/// One service, in FULLNAT.
+/// One service.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// Where clients go.
@@ -25,6 +26,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// The scheduler, as written in the configuration: `Rr`, `Wlc`, `Sh(port: true)`.
     pub scheduler: &'static str,
+    /// How its packets get to the real servers.
+    pub method: Method,
     /// The destinations and their weights.
     pub destinations: Vec<(SocketAddr, u32)>,
 }
@@ -39,7 +42,8 @@ pub enum Protocol {
 }
 
 impl Service {
-    /// A service on `l4_port` of the VIP, with both real servers behind it on the same L4 port.
+    /// A service on `l4_port` of the VIP, with both real servers behind it on the same L4 port, by the method that
+    /// the topology is made for.
     pub fn new(
         topology: &Topology,
         family: Family,
@@ -56,6 +60,7 @@ impl Service {
             vip: SocketAddr::new(topology.vip.of(family), l4_port),
             protocol,
             scheduler,
+            method: topology.method,
             destinations: real_servers
                 .map(|address| SocketAddr::new(address, l4_port))
                 .zip(weights)
@@ -169,27 +174,26 @@ fn write(
     }
     writeln!(text, "    }},")?;
 
-    if let Some(gateway) = topology.gateway {
+    if !topology.routes.is_empty() {
         writeln!(text, "    routes: [")?;
-        writeln!(
-            text,
-            "        (to: \"0.0.0.0/0\", via: \"{}\"),",
-            gateway.ipv4
-        )?;
-        writeln!(text, "        (to: \"::/0\", via: \"{}\"),", gateway.ipv6)?;
+        for route in &topology.routes {
+            for family in Family::ALL {
+                let (prefix, via) = (route.prefix(family), route.via.of(family));
+                writeln!(text, "        (to: \"{prefix}\", via: \"{via}\"),")?;
+            }
+        }
         writeln!(text, "    ],")?;
     }
 
-    let lips: Vec<IpAddr> = Family::ALL
-        .iter()
-        .flat_map(|&family| topology.lips.iter().map(move |lip| lip.of(family)))
-        .collect();
-    let lips: Vec<String> = lips.iter().map(|lip| format!("\"{lip}\"")).collect();
-    writeln!(
-        text,
-        "    local_pools: {{ \"default\": [{}] }},",
-        lips.join(", ")
-    )?;
+    if !topology.lips.is_empty() {
+        let lips: Vec<String> = Family::ALL
+            .iter()
+            .flat_map(|&family| topology.lips.iter().map(move |lip| lip.of(family)))
+            .map(|lip| format!("\"{lip}\""))
+            .collect();
+        let lips = lips.join(", ");
+        writeln!(text, "    local_pools: {{ \"default\": [{lips}] }},")?;
+    }
 
     writeln!(text, "    services: [")?;
     for service in services {
@@ -197,17 +201,9 @@ fn write(
         writeln!(text, "            vip: \"{}\",", service.vip)?;
         writeln!(text, "            protocol: {:?},", service.protocol)?;
         writeln!(text, "            scheduler: {},", service.scheduler)?;
-        // TOA is a TCP option; the UDP forms of telling the client's address are another step.
-        match service.protocol {
-            Protocol::Tcp => writeln!(
-                text,
-                "            method: FullNat(local_pool: \"default\", client_address: Toa),"
-            )?,
-            Protocol::Udp => writeln!(
-                text,
-                "            method: FullNat(local_pool: \"default\"),"
-            )?,
-        }
+        let is_told = service.protocol == Protocol::Tcp;
+        let method = service.method.in_configuration(is_told);
+        writeln!(text, "            method: {method},")?;
         writeln!(text, "            destinations: [")?;
         for (address, weight) in &service.destinations {
             writeln!(

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::config::{self, Service};
 use crate::director::{Director, built};
 use crate::lab::Lab;
+use crate::method::Method;
 use crate::server::{PeerProgram, RealServers};
 use crate::topology::{Arms, ClientSide, Topology};
 
@@ -31,7 +32,15 @@ impl Rig {
         client_side: ClientSide,
         peer: &PeerProgram,
     ) -> Result<Self> {
-        let topology = Topology::build(lab, arms, client_side)?;
+        Self::on(Topology::build(lab, arms, client_side)?, peer)
+    }
+
+    /// The same for the lab in which courses show `method`.
+    pub fn course(lab: Lab, method: Method, peer: &PeerProgram) -> Result<Self> {
+        Self::on(Topology::course(lab, method)?, peer)
+    }
+
+    fn on(topology: Topology, peer: &PeerProgram) -> Result<Self> {
         let servers = RealServers::start(&topology, peer)?;
         Ok(Self {
             director: None,
@@ -44,6 +53,12 @@ impl Rig {
     pub fn for_test(arms: Arms, client_side: ClientSide) -> Result<Self> {
         let peer = PeerProgram::new(built("weir-lab-peer")?, &[]);
         Self::lay_out(Lab::new()?, arms, client_side, &peer)
+    }
+
+    /// The same for the lab in which courses show `method`.
+    pub fn course_for_test(method: Method) -> Result<Self> {
+        let peer = PeerProgram::new(built("weir-lab-peer")?, &[]);
+        Self::course(Lab::new()?, method, &peer)
     }
 
     /// Starts the binary that was built with the test, with `n_workers` workers and `services`.

@@ -1,9 +1,10 @@
-//! What runs on the real servers: nginx, iperf3 and the [`crate::peer`] servers, the same on each.
+//! What runs on the real servers: nginx, iperf3 and the [`crate::peer`] servers, the same on each; under TUN also the
+//! tunnels' far end.
 //!
 //! Promises: when [`RealServers::start`] returns, every one of them has been seen to answer or to be ready.
 //! Does not know: the director; the L4 ports below are those of the real servers, whatever VIP stands before them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,9 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use crate::address::Family;
 use crate::lab::Lab;
+use crate::method::Method;
 use crate::peer::hexadecimal;
 use crate::process::Process;
+use crate::real_server;
 use crate::topology::{Host, Topology};
 
 /// nginx: a small page that names the server, and files.
@@ -66,16 +70,20 @@ impl RealServers {
             servers
                 .access_logs
                 .push(folder.join(format!("{name}-access.log")));
-            for (l4_port, kind) in [(PEER, "http"), (ECHO, "udp-echo")] {
+            let own = |kind: &str, address: IpAddr, l4_port: u16| {
+                let listen = SocketAddr::new(address, l4_port).to_string();
                 let mut command = host.namespace.command(&peer.program);
-                command
-                    .args(&peer.words)
-                    .args([kind, &format!("[::]:{l4_port}"), name]);
-                servers.processes.push(until_printed(
-                    command,
-                    folder.join(format!("{name}-{kind}.log")),
-                    "ready",
-                )?);
+                command.args(&peer.words).args([kind, &listen, name]);
+                // Two servers of one kind differ by the version of IP they speak.
+                let version = if address.is_ipv4() { "-ipv4" } else { "" };
+                let log = folder.join(format!("{name}-{kind}{version}.log"));
+                until_printed(command, log, "ready")
+            };
+            servers
+                .processes
+                .push(own("http", Ipv6Addr::UNSPECIFIED.into(), PEER)?);
+            for address in echo_addresses(topology) {
+                servers.processes.push(own("udp-echo", address, ECHO)?);
             }
             let mut command = host.namespace.command("iperf3");
             command.args(["-s", "--forceflush", "-p", &IPERF.to_string()]);
@@ -84,6 +92,16 @@ impl RealServers {
                 folder.join(format!("{name}-iperf3.log")),
                 "listening",
             )?);
+            if let Method::Tun(_) = topology.method {
+                let mut command = host.namespace.command(&peer.program);
+                command.args(&peer.words).arg("tunnel-end");
+                servers.processes.push(until_printed(
+                    command,
+                    folder.join(format!("{name}-tunnel-end.log")),
+                    "ready",
+                )?);
+                real_server::raise_tunnel(&host.namespace)?;
+            }
         }
         Ok(servers)
     }
@@ -182,6 +200,16 @@ fn nginx_config(folder: &Path, name: &str) -> String {
             }}
         }}"
     )
+}
+
+/// Where the UDP echo listens. A socket for any address would answer from the interface's own, and where the real
+/// server has the VIP too, its answers are to come from the VIP.
+fn echo_addresses(topology: &Topology) -> Vec<IpAddr> {
+    if topology.method.real_servers_have_the_vip() {
+        Family::ALL.map(|family| topology.vip.of(family)).to_vec()
+    } else {
+        vec![Ipv6Addr::UNSPECIFIED.into()]
+    }
 }
 
 fn until_printed(mut command: Command, log: PathBuf, sign: &str) -> Result<Process> {

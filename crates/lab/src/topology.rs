@@ -19,16 +19,21 @@
 
 use anyhow::Result;
 
-use crate::address::{Addresses, FAR, LAN, WAN};
+use crate::address::{Addresses, FAR, Family, LAN, Segment, WAN};
 use crate::lab::Lab;
+use crate::method::Method;
 use crate::namespace::Namespace;
+use crate::wiring::{
+    assign, default_route, director_end, director_namespace, forward, kernel_end, plug,
+    real_servers, switch, wire,
+};
 
-const DIRECTOR: u8 = 2;
-const ROUTER: u8 = 1;
-const CLIENT: u8 = 10;
-const VIP: u8 = 100;
+pub(crate) const DIRECTOR: u8 = 2;
+pub(crate) const ROUTER: u8 = 1;
+pub(crate) const CLIENT: u8 = 10;
+pub(crate) const VIP: u8 = 100;
 const FIRST_REAL_SERVER: u8 = 11;
-const LIPS: std::ops::RangeInclusive<u8> = 200..=203;
+pub(crate) const LIPS: std::ops::RangeInclusive<u8> = 200..=203;
 
 /// How many sides the director has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,35 @@ pub struct DirectorPort {
     pub mac: &'static str,
 }
 
+/// A router between director and real servers.
+#[derive(Clone, Debug)]
+pub struct Router {
+    /// Its end towards the director.
+    pub front: Host,
+    /// Its end towards the real servers.
+    pub back: Host,
+}
+
+/// A route of the director's.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Where it leads; nothing for everywhere.
+    pub to: Option<Segment>,
+    /// The next hop.
+    pub via: Addresses,
+}
+
+impl Route {
+    /// The destination as routes are written: `10.1.0.0/24`, `::/0`.
+    pub fn prefix(self, family: Family) -> String {
+        match (self.to, family) {
+            (Some(segment), family) => segment.prefix(family),
+            (None, Family::Ipv4) => "0.0.0.0/0".into(),
+            (None, Family::Ipv6) => "::/0".into(),
+        }
+    }
+}
+
 /// A built lab: machines, wires and addresses. What is dropped last is the frame that removes them.
 #[derive(Debug)]
 pub struct Topology {
@@ -89,21 +123,24 @@ pub struct Topology {
     pub vip: Addresses,
     /// The director's local addresses for FULLNAT.
     pub lips: Vec<Addresses>,
-    /// The next hop of the director's default route, where it needs one.
-    pub gateway: Option<Addresses>,
+    /// The router between director and real servers, where there is one.
+    pub inner_router: Option<Router>,
+    /// The director's routes beyond its own links.
+    pub routes: Vec<Route>,
+    /// The forwarding method that the machines are made ready for.
+    pub method: Method,
+    /// The client's own subnet.
+    pub client_segment: Segment,
     /// The frame.
     pub lab: Lab,
 }
 
-/// What the real servers' and the director's interfaces are called and addressed as; the last byte names the machine.
-const CLIENT_MAC: &str = "02:00:00:00:00:c1";
+/// The interfaces' MAC addresses; the last byte names the machine.
+pub(crate) const CLIENT_MAC: &str = "02:00:00:00:00:c1";
 const ROUTER_WAN_MAC: &str = "02:00:00:00:00:a1";
 const ROUTER_FAR_MAC: &str = "02:00:00:00:00:a2";
-const WAN_MAC: &str = "02:00:00:00:00:d1";
-const LAN_MAC: &str = "02:00:00:00:00:d2";
-const REAL_SERVERS: [(&str, &str); 2] =
-    [("rs1", "02:00:00:00:00:51"), ("rs2", "02:00:00:00:00:52")];
-
+pub(crate) const WAN_MAC: &str = "02:00:00:00:00:d1";
+pub(crate) const LAN_MAC: &str = "02:00:00:00:00:d2";
 impl Topology {
     /// Builds the machines and wires inside `lab`, with two real servers.
     pub fn build(lab: Lab, arms: Arms, client_side: ClientSide) -> Result<Self> {
@@ -118,13 +155,13 @@ impl Topology {
         let switch = switch(&lab)?;
         let client = lab.namespace("client")?;
 
-        let (client, router, gateway) = match client_side {
+        let (client, router, client_segment) = match client_side {
             ClientSide::OnLink => {
                 wire(&client, "eth0", &director, "wan")?;
                 (
                     kernel_end(client, "eth0", WAN.machine(CLIENT), CLIENT_MAC)?,
                     None,
-                    None,
+                    WAN,
                 )
             }
             ClientSide::BehindRouter => {
@@ -136,25 +173,32 @@ impl Topology {
                 let router = kernel_end(far.namespace, "wan", WAN.machine(ROUTER), ROUTER_WAN_MAC)?;
                 forward(&router.namespace)?;
                 default_route(&client.namespace, FAR.machine(ROUTER))?;
-                (client, Some(router), Some(WAN.machine(ROUTER)))
+                (client, Some(router), FAR)
             }
         };
 
         plug(&switch, &director, "lan", "director")?;
-        let real_servers = real_servers(&lab, &switch)?;
+        let real_servers = real_servers(&lab, &switch, LAN, FIRST_REAL_SERVER)?;
+        let default = Route {
+            to: None,
+            via: WAN.machine(ROUTER),
+        };
         let ports = vec![
             director_end(&director, "wan", WAN.machine(DIRECTOR), WAN_MAC)?,
             director_end(&director, "lan", LAN.machine(DIRECTOR), LAN_MAC)?,
         ];
         Ok(Self {
             client,
-            router,
             director,
             ports,
             real_servers,
             vip: WAN.machine(VIP),
             lips: LIPS.map(|number| LAN.machine(number)).collect(),
-            gateway,
+            inner_router: None,
+            routes: router.iter().map(|_| default).collect(),
+            router,
+            method: Method::FullNat,
+            client_segment,
             lab,
         })
     }
@@ -167,7 +211,7 @@ impl Topology {
         plug(&switch, &client, "eth0", "client")?;
         plug(&switch, &director, "lan", "director")?;
         let client = kernel_end(client, "eth0", LAN.machine(CLIENT), CLIENT_MAC)?;
-        let real_servers = real_servers(&lab, &switch)?;
+        let real_servers = real_servers(&lab, &switch, LAN, FIRST_REAL_SERVER)?;
         let ports = vec![director_end(
             &director,
             "lan",
@@ -182,7 +226,10 @@ impl Topology {
             real_servers,
             vip: LAN.machine(VIP),
             lips: LIPS.map(|number| LAN.machine(number)).collect(),
-            gateway: None,
+            inner_router: None,
+            routes: Vec::new(),
+            method: Method::FullNat,
+            client_segment: LAN,
             lab,
         })
     }
@@ -192,14 +239,9 @@ impl Topology {
         &self,
         numbers: std::ops::RangeInclusive<u8>,
     ) -> Result<Vec<Addresses>> {
-        let segment = match (&self.router, self.ports.len()) {
-            (Some(_), _) => FAR,
-            (None, 1) => LAN,
-            (None, _) => WAN,
-        };
         numbers
             .map(|number| {
-                let addresses = segment.machine(number);
+                let addresses = self.client_segment.machine(number);
                 assign(&self.client.namespace, self.client.interface, addresses)?;
                 Ok(addresses)
             })
@@ -216,130 +258,26 @@ impl Topology {
             self.director.finish_checksums(port.name)?;
         }
         forward(&self.director)?;
-        if let Some(gateway) = self.gateway {
-            default_route(&self.director, gateway)?;
+        for route in &self.routes {
+            for family in Family::ALL {
+                let (prefix, via) = (route.prefix(family), route.via.of(family));
+                self.director.ip(&format!("route add {prefix} via {via}"))?;
+            }
         }
-        if self.ports.len() == 2 {
-            for host in &self.real_servers {
-                default_route(&host.namespace, LAN.machine(DIRECTOR))?;
+        if let [wan, lan] = &self.ports[..] {
+            match &self.inner_router {
+                Some(router) => default_route(&router.front.namespace, lan.addresses)?,
+                None => {
+                    for host in &self.real_servers {
+                        default_route(&host.namespace, lan.addresses)?;
+                    }
+                }
             }
             match &self.router {
-                Some(router) => default_route(&router.namespace, WAN.machine(DIRECTOR))?,
-                None => default_route(&self.client.namespace, WAN.machine(DIRECTOR))?,
+                Some(router) => default_route(&router.namespace, wan.addresses)?,
+                None => default_route(&self.client.namespace, wan.addresses)?,
             }
         }
         Ok(())
     }
-}
-
-fn director_namespace(lab: &Lab) -> Result<Namespace> {
-    let director = lab.namespace("director")?;
-    director.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
-    director.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
-    Ok(director)
-}
-
-fn switch(lab: &Lab) -> Result<Namespace> {
-    let switch = lab.namespace("switch")?;
-    switch.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
-    bridge(&switch, "br0")?;
-    Ok(switch)
-}
-
-/// A bridge that does nothing but switch: no spanning tree to wait for, no multicast snooping (without a querier it
-/// would soon drop neighbour discovery), no addresses of its own.
-pub(crate) fn bridge(namespace: &Namespace, name: &str) -> Result<()> {
-    for family in ["iptables", "ip6tables", "arptables"] {
-        // Where the kernel has br_netfilter, it would swallow frames that break the rules of IP.
-        let key = format!("net.bridge.bridge-nf-call-{family}");
-        if std::path::Path::new("/proc/sys/net/bridge").exists() {
-            namespace.sysctl(&key, "0")?;
-        }
-    }
-    namespace.ip(&format!(
-        "link add {name} type bridge stp_state 0 mcast_snooping 0"
-    ))?;
-    namespace.ip(&format!("link set {name} up")).map(drop)
-}
-
-fn real_servers(lab: &Lab, switch: &Namespace) -> Result<Vec<Host>> {
-    REAL_SERVERS
-        .iter()
-        .zip(FIRST_REAL_SERVER..)
-        .map(|(&(name, mac), number)| {
-            let namespace = lab.namespace(name)?;
-            plug(switch, &namespace, "eth0", name)?;
-            kernel_end(namespace, "eth0", LAN.machine(number), mac)
-        })
-        .collect()
-}
-
-/// A veth pair between two machines. Both ends are made where they belong, so no name is ever taken outside.
-fn wire(one: &Namespace, one_end: &str, other: &Namespace, other_end: &str) -> Result<()> {
-    one.ip(&format!(
-        "link add {one_end} type veth peer name {other_end} netns {}",
-        other.name()
-    ))
-    .map(drop)
-}
-
-/// A wire from `machine` to the switch's socket called `socket`.
-fn plug(switch: &Namespace, machine: &Namespace, interface: &str, socket: &str) -> Result<()> {
-    wire(machine, interface, switch, socket)?;
-    switch
-        .ip(&format!("link set {socket} master br0 up"))
-        .map(drop)
-}
-
-fn kernel_end(
-    namespace: Namespace,
-    interface: &'static str,
-    addresses: Addresses,
-    mac: &'static str,
-) -> Result<Host> {
-    namespace.finish_checksums(interface)?;
-    namespace.ip(&format!("link set {interface} address {mac} up"))?;
-    assign(&namespace, interface, addresses)?;
-    Ok(Host {
-        namespace,
-        interface,
-        addresses,
-        mac,
-    })
-}
-
-fn director_end(
-    director: &Namespace,
-    name: &'static str,
-    addresses: Addresses,
-    mac: &'static str,
-) -> Result<DirectorPort> {
-    director.ip(&format!("link set {name} address {mac} up"))?;
-    Ok(DirectorPort {
-        name,
-        addresses,
-        mac,
-    })
-}
-
-fn assign(namespace: &Namespace, interface: &str, addresses: Addresses) -> Result<()> {
-    namespace.ip(&format!("addr add {}/24 dev {interface}", addresses.ipv4))?;
-    namespace
-        .ip(&format!(
-            "addr add {}/64 dev {interface} nodad",
-            addresses.ipv6
-        ))
-        .map(drop)
-}
-
-fn default_route(namespace: &Namespace, gateway: Addresses) -> Result<()> {
-    namespace.ip(&format!("route add default via {}", gateway.ipv4))?;
-    namespace
-        .ip(&format!("-6 route add default via {}", gateway.ipv6))
-        .map(drop)
-}
-
-fn forward(namespace: &Namespace) -> Result<()> {
-    namespace.sysctl("net.ipv4.ip_forward", "1")?;
-    namespace.sysctl("net.ipv6.conf.all.forwarding", "1")
 }

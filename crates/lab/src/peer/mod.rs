@@ -1,4 +1,5 @@
-//! Servers of our own, for what no ordinary server tells: who the client was, as TOA told it, and what arrived.
+//! Servers of our own, for what no ordinary server tells: who the client was, as TOA told it, and what arrived; and the
+//! far end of tunnels, for what not every kernel does.
 //!
 //! They run inside a namespace as a process of their own: the same program that builds the lab, started again with the
 //! words of [`Peer`]. The binary `weir-lab-peer` does nothing else; `cargo xtask peer` is the same door.
@@ -8,6 +9,7 @@
 
 mod http;
 mod saved_syn;
+mod tunnel_end;
 mod udp_echo;
 
 use std::net::SocketAddr;
@@ -16,6 +18,9 @@ use anyhow::Result;
 
 pub use http::Answer;
 pub(crate) use http::hexadecimal;
+
+/// The device that packets come out of at the far end of a tunnel.
+pub const TUNNEL: &str = "tun0";
 
 /// The words a peer is started with.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -34,6 +39,8 @@ pub enum Peer {
         /// The name to answer with
         name: String,
     },
+    /// Unpack IP in IP, GRE and GUE addressed to this machine into a tun device of it
+    TunnelEnd,
 }
 
 impl Peer {
@@ -42,6 +49,7 @@ impl Peer {
         match self {
             Self::Http { listen, name } => http::serve(listen, &name),
             Self::UdpEcho { listen, name } => udp_echo::serve(listen, &name),
+            Self::TunnelEnd => tunnel_end::serve(),
         }
     }
 }

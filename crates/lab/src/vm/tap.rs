@@ -8,7 +8,8 @@ use anyhow::Result;
 
 use super::Nic;
 use crate::namespace::Namespace;
-use crate::topology::{DirectorPort, Topology, bridge};
+use crate::topology::{DirectorPort, Topology};
+use crate::wiring::bridge;
 
 /// Joins each of the director's interfaces with a tap for a NIC like `nic`, and returns the taps' names, by port.
 pub(super) fn plug(topology: &Topology, nic: Nic) -> Result<Vec<String>> {
