@@ -85,6 +85,14 @@ impl Service {
         self
     }
 
+    /// The service with its real servers reached over `family`, whatever the VIP's is: for tunnels.
+    pub fn with_destinations_over(mut self, topology: &Topology, family: Family) -> Self {
+        for ((address, _), host) in self.destinations.iter_mut().zip(&topology.real_servers) {
+            address.set_ip(host.addresses.of(family));
+        }
+        self
+    }
+
     /// SERVICE as the command line names it: `tcp 192.0.2.100:80` as a label, `tcp/192.0.2.100:80`.
     pub fn label(&self) -> String {
         let protocol = match self.protocol {

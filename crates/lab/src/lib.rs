@@ -2,7 +2,8 @@
 //!
 //! What it is: topologies ([`Topology`]) of namespaces joined by veth pairs and a bridge; curl, iperf3 and UDP clients
 //! ([`client`]); nginx, iperf3 and small servers of our own ([`server`], [`peer`]); the director as a process
-//! ([`Director`]), or in a virtual machine with PCI NICs ([`vm`]); captures of every hop ([`Capture`]) read back by an independent decoder ([`hop`]).
+//! ([`Director`]), or in a virtual machine with PCI NICs ([`vm`]); captures of every hop ([`Capture`]) read back by an independent
+//! decoder ([`hop`]), and put together to the way of one request ([`path`]).
 //!
 //! Promises: whatever way the process that made a [`Lab`] ends (return, panic, Ctrl-C, SIGKILL), its namespaces,
 //! interfaces, processes and files go with it; traffic never leaves the namespaces of the run.
@@ -24,6 +25,7 @@ pub mod inject;
 pub mod lab;
 pub mod method;
 pub mod namespace;
+pub mod path;
 pub mod peer;
 pub mod process;
 mod real_server;

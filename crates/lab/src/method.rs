@@ -5,6 +5,8 @@
 //! Does not know: what a method does to a packet; the director does, and the real servers' side of it is in
 //! `real_server`.
 
+use crate::encapsulation::Carrier;
+
 /// How a director gets a packet to a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -35,6 +37,15 @@ pub const GUE: u16 = 6080;
 impl Encapsulation {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Ipip, Self::Gre, Self::Gue];
+
+    /// What its packets look like on the wire.
+    pub fn carriers(self) -> &'static [Carrier] {
+        match self {
+            Self::Ipip => &[Carrier::Ipv4, Carrier::Ipv6],
+            Self::Gre => &[Carrier::Gre],
+            Self::Gue => &[Carrier::Gue],
+        }
+    }
 }
 
 impl Method {

@@ -248,6 +248,11 @@ impl Topology {
             .collect()
     }
 
+    /// Tells the client the way to the real servers' own addresses, by the director.
+    pub fn route_client_to_real_servers(&self) -> Result<()> {
+        default_route(&self.client.namespace, self.ports[0].addresses)
+    }
+
     /// Puts the kernel's own forwarding in the director's place: addresses on its ends, routes on the machines around
     /// it. This is how the lab itself is tested: what works then and fails with weir is weir's.
     pub fn forward_by_kernel(&self) -> Result<()> {

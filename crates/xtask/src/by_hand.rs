@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use weir_lab::lab;
-use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Lab, Namespace, Rig, config};
 
 use crate::build::{self, Linking, Profile};
@@ -24,7 +23,7 @@ pub(crate) enum Action {
         /// The forwarding method, which is also the lab's name
         name: Method,
     },
-    /// Run a command on one of the lab's machines: client, director, switch, rs1, rs2
+    /// Run a command on one of the lab's machines: client, director, switch, router, rs1, rs2
     Exec {
         /// The machine
         machine: String,
@@ -60,12 +59,9 @@ fn up(method: Method) -> Result<()> {
     packages::install_missing()?;
     let binary = build::weir(Profile::Release, Linking::Shared)?;
     let lab = Lab::named(method.name())?;
-    let mut rig = Rig::lay_out(lab, Arms::Two, ClientSide::OnLink, &story::peer_program()?)?;
-    let text = config::text(
-        &rig.topology,
-        &config::last_cpus(1)?,
-        &story::services(&rig.topology, method),
-    );
+    let mut rig = Rig::course(lab, method.of_lab(), &story::peer_program()?)?;
+    let services = story::services(&rig.topology);
+    let text = config::text(&rig.topology, &config::last_cpus(1)?, &services);
     rig.start_director(&binary, &text)?;
     story::print_how_to_look_around(&rig.topology, &binary, method.name());
     rig.leave_running()

@@ -4,23 +4,21 @@
 //! observed, or that contradicts another, ends the demo with an error. Everything is taken down at the end.
 //! Does not know: how the lab does what it does.
 
-use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path as FilePath, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use weir_lab::address::Family;
-use weir_lab::hop::Hop;
+use weir_lab::encapsulation::Carrier;
+use weir_lab::path::{Ends, Path, Sighting, Watch, Way};
 use weir_lab::peer::Answer;
-use weir_lab::topology::{Arms, ClientSide, Topology};
-use weir_lab::{Capture, Lab, Rig, checksum, client, config, server};
+use weir_lab::{self as lab, Lab, Rig, Topology, client, config, server};
 
 use crate::build::{self, Linking, Profile};
-use crate::packages;
 use crate::story::{self, Method};
+use crate::{packages, picture};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,11 +31,13 @@ pub(crate) struct Arguments {
     /// Wait for Enter before each step
     #[arg(long)]
     pause: bool,
+    /// Where the pictures go; target/demo if left out
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
 }
 
 /// Requests for each IP version.
 const REQUESTS: usize = 24;
-const CAPTURE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs the demo.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -47,20 +47,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     packages::install_missing()?;
     println!("Building it (release) …");
     let binary = build::weir(Profile::Release, Linking::Shared)?;
+    let pictures = match &arguments.pictures {
+        Some(folder) => folder.clone(),
+        None => build::target_folder()?.join("demo"),
+    };
+    std::fs::create_dir_all(&pictures)
+        .with_context(|| format!("{} cannot be created", pictures.display()))?;
     let methods: Vec<Method> = match arguments.method {
         Some(method) => vec![method],
         None => Method::value_variants().to_vec(),
     };
     for (index, &method) in methods.iter().enumerate() {
-        let is_kept = arguments.keep && index + 1 == methods.len();
-        show(
-            method,
-            &binary,
-            Pause {
+        let showing = Showing {
+            binary: &binary,
+            pictures: &pictures,
+            pause: Pause {
                 is_wanted: arguments.pause,
             },
-            is_kept,
-        )?;
+            is_kept: arguments.keep && index + 1 == methods.len(),
+        };
+        showing.show(method)?;
     }
     Ok(())
 }
@@ -85,52 +91,61 @@ impl Pause {
     }
 }
 
-fn show(method: Method, binary: &Path, pause: Pause, is_kept: bool) -> Result<()> {
-    println!("\n{}", method.explanation());
+/// How a method is shown.
+struct Showing<'a> {
+    binary: &'a FilePath,
+    pictures: &'a FilePath,
+    pause: Pause,
+    /// Whether the lab stays up.
+    is_kept: bool,
+}
 
-    pause.before("A network of namespaces on this machine: one client, weir, two real servers")?;
-    let lab = if is_kept {
-        Lab::named(story::DEMO)?
-    } else {
-        Lab::new()?
-    };
-    let mut rig = Rig::lay_out(lab, Arms::Two, ClientSide::OnLink, &story::peer_program()?)?;
-    story::print_drawing(&rig.topology);
+impl Showing<'_> {
+    fn show(&self, method: Method) -> Result<()> {
+        println!("\n{}", method.explanation());
 
-    pause.before("weir starts on its two ports, wan and lan")?;
-    let text = config::text(
-        &rig.topology,
-        &config::last_cpus(1)?,
-        &story::services(&rig.topology, method),
-    );
-    let director = rig.start_director(binary, &text)?;
-    println!(
-        "   weir run, process {}, answers `weir status`.",
-        director.id()
-    );
+        let Self { binary, pause, .. } = *self;
+        pause.before("A network of namespaces on this machine, that has no way out")?;
+        let lab = if self.is_kept {
+            Lab::named(story::DEMO)?
+        } else {
+            Lab::new()?
+        };
+        let mut rig = Rig::course(lab, method.of_lab(), &story::peer_program()?)?;
+        story::print_drawing(&rig.topology);
 
-    pause.before(&format!(
-        "{REQUESTS} requests by curl, each over a new connection, over IPv4 and over IPv6"
-    ))?;
-    for family in Family::ALL {
-        show_shares(&rig, family)?;
-    }
-    for family in Family::ALL {
+        pause.before("weir starts")?;
+        let services = story::services(&rig.topology);
+        let text = config::text(&rig.topology, &config::last_cpus(1)?, &services);
+        let director = rig.start_director(binary, &text)?;
+        println!(
+            "   weir run, process {}, answers `weir status`.",
+            director.id()
+        );
+
         pause.before(&format!(
-            "One request over {family}, as it looked at each hop"
+            "{REQUESTS} requests by curl, each over a new connection, over IPv4 and over IPv6"
         ))?;
-        show_hops(&rig.topology, method, family)?;
-    }
+        for family in Family::ALL {
+            show_shares(&rig, family)?;
+        }
+        for family in Family::ALL {
+            pause.before(&format!(
+                "One request over {family}, as it looked at each hop"
+            ))?;
+            show_path(&rig, family, self.pictures)?;
+        }
 
-    if is_kept {
-        story::print_how_to_look_around(&rig.topology, binary, story::DEMO);
-        return rig.leave_running();
+        if self.is_kept {
+            story::print_how_to_look_around(&rig.topology, binary, story::DEMO);
+            return rig.leave_running();
+        }
+        pause.before("Everything is taken down")?;
+        rig.stop_director()?;
+        drop(rig);
+        println!("   weir ended in order; namespaces, servers and files are gone.");
+        Ok(())
     }
-    pause.before("Everything is taken down")?;
-    rig.stop_director()?;
-    drop(rig);
-    println!("   weir ended in order; namespaces, servers and files are gone.");
-    Ok(())
 }
 
 /// Makes the requests and prints who answered how many.
@@ -162,138 +177,111 @@ fn director_words(rig: &Rig, sentence: &str) -> String {
     format!("{sentence}; weir's log:\n{log}")
 }
 
-/// Where a packet is looked at.
-struct Place {
-    name: &'static str,
-    capture: Capture,
-}
-
-/// Makes one request and prints how its first packet, and the answer to that, looked at each hop.
-fn show_hops(topology: &Topology, method: Method, family: Family) -> Result<()> {
-    let mut places = vec![place(
-        topology,
-        "client",
-        &topology.client.namespace,
-        "eth0",
-    )?];
-    places.push(place(topology, "weir wan", &topology.director, "wan")?);
-    places.push(place(topology, "weir lan", &topology.director, "lan")?);
-    let mut at_real_servers = BTreeMap::new();
-    for (host, name) in topology.real_servers.iter().zip(["rs1", "rs2"]) {
-        at_real_servers.insert(
-            name,
-            place(topology, name, &host.namespace, host.interface)?,
-        );
-    }
-
-    let url = client::url(topology.vip.of(family), server::PEER);
+/// Makes one request and prints how its first packet, and the answer to that, looked at each hop; draws it too.
+fn show_path(rig: &Rig, family: Family, pictures: &FilePath) -> Result<()> {
+    let topology = &rig.topology;
+    let watch = Watch::start(topology)?;
+    let vip = SocketAddr::new(topology.vip.of(family), server::PEER);
+    let url = client::url(vip.ip(), vip.port());
     let (local, answer) = client::ask_peer(&topology.client.namespace, &url)?;
-    let chosen = at_real_servers.remove(answer.server.as_str());
-    places.push(chosen.with_context(|| format!("an unknown server answered: {}", answer.server))?);
-
-    let rip = topology.real_servers[usize::from(answer.server == "rs2")]
-        .addresses
-        .of(family);
-    let flow = Flow {
+    let chosen = &topology.real_servers[usize::from(answer.server == "rs2")];
+    let rip = SocketAddr::new(chosen.addresses.of(family), server::PEER);
+    let ends = Ends {
         client: local,
-        vip: SocketAddr::new(topology.vip.of(family), server::PEER),
+        vip,
         peer: answer.peer,
-        rip: SocketAddr::new(rip, server::PEER),
+        own: if topology.method.real_servers_have_the_vip() {
+            vip
+        } else {
+            rip
+        },
     };
-    let mut there = Vec::new();
-    let mut back = Vec::new();
-    let mut n_checksums = 0;
-    for Place { name, mut capture } in places {
-        let (opening, consent) = capture.wait_for(
-            &format!("the request to be seen at {name}"),
-            CAPTURE_LIMIT,
-            |frames| {
-                let hops: Vec<Hop> = frames.iter().filter_map(|frame| Hop::read(frame)).collect();
-                let opening = hops
-                    .iter()
-                    .find(|hop| hop.is_opening() && flow.is_inbound(hop))?;
-                let consent = hops
-                    .iter()
-                    .find(|hop| hop.is_consent() && flow.is_outbound(hop))?;
-                Some((opening.clone(), consent.clone()))
-            },
-        )?;
-        there.push((name, opening));
-        back.push((name, consent));
-        let report = checksum::verify(&capture.stop()?);
-        ensure!(
-            report.wrong.is_empty(),
-            "wrong checksums at {name}: {}",
-            report.wrong.join("; ")
-        );
-        n_checksums += report.right.values().sum::<usize>();
-    }
-    back.reverse();
+    let path = watch.path(&ends, &answer.server)?;
+    path.check(topology.method, &ends, rip)?;
 
     println!("   to the real server (SYN):");
-    print_hops(&there);
+    print_sightings(&path.there);
     println!("   and back to the client (SYN, ACK):");
-    print_hops(&back);
+    print_sightings(&path.back);
     println!(
-        "   {n_checksums} checksums in these captures, computed again by another decoder: all right."
+        "   {} checksums in these captures, computed again by another decoder: all right.",
+        path.n_checksums
     );
-    match method {
-        Method::FullNat => show_client_address(topology, family, &flow, &there, &answer),
-    }
-}
-
-/// The two ends of one connection on both sides of weir.
-struct Flow {
-    client: SocketAddr,
-    vip: SocketAddr,
-    peer: SocketAddr,
-    rip: SocketAddr,
-}
-
-impl Flow {
-    fn is_inbound(&self, hop: &Hop) -> bool {
-        let ends = (hop.source, hop.destination);
-        ends == (self.client, self.vip) || ends == (self.peer, self.rip)
+    match topology.method {
+        lab::Method::FullNat => show_client_address(topology, family, &ends, &path, &answer)?,
+        lab::Method::Nat | lab::Method::Dr | lab::Method::Tun(_) => {
+            ensure!(
+                answer.peer == local,
+                "the real server was reached from {}, but curl used {local}",
+                answer.peer
+            );
+            println!(
+                "   The real server {} sees the connection come from {}, which is curl's own address.",
+                answer.server, answer.peer
+            );
+        }
     }
 
-    fn is_outbound(&self, hop: &Hop) -> bool {
-        let ends = (hop.destination, hop.source);
-        ends == (self.client, self.vip) || ends == (self.peer, self.rip)
-    }
+    let file = story::picture_file(topology.method, family);
+    let file = pictures.join(file);
+    let title = story::picture_title(topology.method, family);
+    let machines = story::machines(topology, family, &path);
+    std::fs::write(&file, picture::svg(&title, &machines, &path))
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    println!("   The same as a picture: {}", file.display());
+    Ok(())
 }
 
-fn place(
-    topology: &Topology,
-    name: &'static str,
-    namespace: &weir_lab::Namespace,
-    interface: &str,
-) -> Result<Place> {
-    let filter = format!("tcp port {}", server::PEER);
-    Ok(Place {
-        name,
-        capture: Capture::start(&topology.lab, namespace, interface, &filter)?,
-    })
-}
-
-fn print_hops(hops: &[(&str, Hop)]) {
-    let wide = hops
-        .iter()
-        .flat_map(|(_, hop)| [hop.source, hop.destination]);
-    let width = wide
-        .map(|end| end.to_string().len())
-        .chain(["address and port".len()])
-        .max()
-        .unwrap_or(0);
+/// A row for each sighting; two where the packet travels in another.
+fn print_sightings(sightings: &[Sighting]) {
+    let texts = sightings.iter().flat_map(|seen| {
+        let outer = seen.hop.outer.iter();
+        let outer =
+            outer.flat_map(|outer| [outer.source.to_string(), outer.destination.to_string()]);
+        let inner = [
+            seen.hop.source.to_string(),
+            seen.hop.destination.to_string(),
+        ];
+        inner.into_iter().chain(outer)
+    });
+    let width = texts
+        .map(|text| text.len())
+        .chain(["address and port".len()]);
+    let width = width.max().unwrap_or(0);
     println!(
-        "     {:<9}{:<18} {:<width$}   {:<18} {:<width$} TTL",
+        "     {:<22} {:<17} {:<width$}   {:<17} {:<width$} TTL",
         "seen at", "from MAC", "address and port", "to MAC", "address and port"
     );
-    for (name, hop) in hops {
+    for seen in sightings {
+        let hop = &seen.hop;
+        let what = match seen.way {
+            Way::Sends => "sends",
+            Way::Receives => "receives",
+            Way::Unpacks => "unpacks",
+        };
+        let at = format!("{:<7}{:<6}{what}", seen.machine, seen.interface);
+        let (mut at, mut source_mac, mut destination_mac) = (
+            at.as_str(),
+            hop.source_mac.as_str(),
+            hop.destination_mac.as_str(),
+        );
+        if let Some(outer) = &hop.outer {
+            println!(
+                "     {at:<22} {source_mac:<17} {:<width$} → {destination_mac:<17} {:<width$} {}",
+                outer.source.to_string(),
+                outer.destination.to_string(),
+                outer.ttl
+            );
+            (source_mac, destination_mac) = ("", "");
+            at = match outer.carrier {
+                Carrier::Ipv4 | Carrier::Ipv6 => "  inside (IPIP)",
+                Carrier::Gre => "  inside (GRE)",
+                Carrier::Gue => "  inside (GUE)",
+            };
+        }
         println!(
-            "     {name:<9}{:<18} {:<width$} → {:<18} {:<width$} {}",
-            hop.source_mac,
+            "     {at:<22} {source_mac:<17} {:<width$} → {destination_mac:<17} {:<width$} {}",
             hop.source.to_string(),
-            hop.destination_mac,
             hop.destination.to_string(),
             hop.ttl
         );
@@ -304,8 +292,8 @@ fn print_hops(hops: &[(&str, Hop)]) {
 fn show_client_address(
     topology: &Topology,
     family: Family,
-    flow: &Flow,
-    there: &[(&str, Hop)],
+    ends: &Ends,
+    path: &Path,
     answer: &Answer,
 ) -> Result<()> {
     let is_lip = topology
@@ -321,13 +309,18 @@ fn show_client_address(
         .toa
         .context("the real server found no client address in its saved SYN")?;
     ensure!(
-        learned == flow.client,
+        learned == ends.client,
         "the real server learned {learned}, but curl used {}",
-        flow.client
+        ends.client
     );
-    let on_the_wire: Vec<_> = there.iter().map(|(_, hop)| hop.toa()).collect();
+    // Before weir there is no TOA, behind it always.
+    let on_the_wire: Vec<_> = path.there.iter().map(|seen| seen.hop.toa()).collect();
+    let n_before = 2;
     ensure!(
-        on_the_wire == [None, None, Some(learned), Some(learned)],
+        on_the_wire[..n_before].iter().all(Option::is_none)
+            && on_the_wire[n_before..]
+                .iter()
+                .all(|toa| *toa == Some(learned)),
         "TOA is not where it should be on its way: {on_the_wire:?}"
     );
     println!(
@@ -336,7 +329,7 @@ fn show_client_address(
     );
     println!(
         "   In the SYN it finds TOA (option 254), which says {learned}: curl itself used {}.",
-        flow.client
+        ends.client
     );
     Ok(())
 }

@@ -9,6 +9,7 @@ mod by_hand;
 mod demo;
 mod guest_kernel;
 mod packages;
+mod picture;
 mod plot;
 mod story;
 mod suite;
