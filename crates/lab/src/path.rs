@@ -175,46 +175,23 @@ impl Watch {
         let back = self.follow(&route_back, "answer", |hop| {
             hop.is_consent() && ends.are_of(hop.destination, hop.source)
         })?;
-        let mut path = Path {
+        check_wires(&there)?;
+        check_wires(&back)?;
+        let mut n_checksums = 0;
+        for place in self.places {
+            let is_on_the_way = back
+                .iter()
+                .any(|seen| (seen.machine, seen.interface) == (place.machine, place.interface));
+            n_checksums += place.end(|hop| {
+                let is_answer = hop.is_consent() && ends.are_of(hop.destination, hop.source);
+                is_answer && !is_on_the_way
+            })?;
+        }
+        Ok(Path {
             there,
             back,
-            n_checksums: 0,
-        };
-        for place in self.places {
-            let (machine, interface) = (place.machine, place.interface);
-            let has_link_header = place.mac.is_some();
-            let frames = place.capture.stop()?;
-            if !has_link_header {
-                continue;
-            }
-            let report = checksum::verify(&frames);
-            ensure!(
-                report.wrong.is_empty(),
-                "wrong checksums at {machine} {interface}: {}",
-                report.wrong.join("; ")
-            );
-            path.n_checksums += report.right.values().sum::<usize>();
-            let is_answer = |hop: &Hop| {
-                hop.is_consent()
-                    && ends.are_of(hop.destination, hop.source)
-                    && place.mac == Some(hop.destination_mac.as_str())
-            };
-            let was_sent_it = frames
-                .iter()
-                .filter_map(|frame| Hop::read(frame))
-                .any(|hop| is_answer(&hop));
-            let is_on_the_way = path
-                .back
-                .iter()
-                .any(|seen| (seen.machine, seen.interface) == (machine, interface));
-            ensure!(
-                is_on_the_way || !was_sent_it,
-                "the answer came by {machine} {interface}, where it has no business"
-            );
-        }
-        check_wires(&path.there)?;
-        check_wires(&path.back)?;
-        Ok(path)
+            n_checksums,
+        })
     }
 
     /// Places by number, and what is done there, on the way to `server`.
@@ -289,6 +266,32 @@ impl Watch {
                 })
             })
             .collect()
+    }
+}
+
+impl Place {
+    /// Ends the capture. Returns how many checksums were right.
+    ///
+    /// Errors: one was wrong, or the interface was sent something that `is_astray`.
+    fn end(self, is_astray: impl Fn(&Hop) -> bool) -> Result<usize> {
+        let (machine, interface) = (self.machine, self.interface);
+        let frames = self.capture.stop()?;
+        let Some(mac) = self.mac else {
+            // What a tun device shows was looked at on the wire, inside the packet around it.
+            return Ok(0);
+        };
+        let mut hops = frames.iter().filter_map(|frame| Hop::read(frame));
+        ensure!(
+            !hops.any(|hop| hop.destination_mac == mac && is_astray(&hop)),
+            "the answer came by {machine} {interface}, where it has no business"
+        );
+        let report = checksum::verify(&frames);
+        ensure!(
+            report.wrong.is_empty(),
+            "wrong checksums at {machine} {interface}: {}",
+            report.wrong.join("; ")
+        );
+        Ok(report.right.values().sum())
     }
 }
 
@@ -379,4 +382,95 @@ fn at_director(sightings: &[Sighting]) -> Option<(&Hop, &Hop)> {
             .map(|seen| &seen.hop)
     };
     Some((at(Way::Receives)?, at(Way::Sends)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hop::Transport;
+
+    const CLIENT: &str = "8.8.8.4:40000";
+    const VIP: &str = "8.8.8.8:80";
+    const RIP: &str = "192.168.10.2:80";
+
+    fn ends() -> Ends {
+        let end = |text: &str| text.parse().unwrap();
+        Ends {
+            client: end(CLIENT),
+            vip: end(VIP),
+            peer: end(CLIENT),
+            own: end(RIP),
+        }
+    }
+
+    fn hop(source: &str, destination: &str, ttl: u8) -> Hop {
+        Hop {
+            source_mac: String::new(),
+            destination_mac: String::new(),
+            outer: None,
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            ttl,
+            transport: Transport::Udp,
+            payload_len: 0,
+        }
+    }
+
+    /// What weir did to the packet that it received as `before` and sent as `after`.
+    fn at_weir(before: Hop, after: Hop) -> Vec<Sighting> {
+        [(Way::Receives, before), (Way::Sends, after)]
+            .map(|(way, hop)| Sighting {
+                machine: "weir",
+                interface: "lan",
+                way,
+                hop,
+            })
+            .to_vec()
+    }
+
+    fn under_nat() -> Path {
+        Path {
+            there: at_weir(hop(CLIENT, VIP, 64), hop(CLIENT, RIP, 63)),
+            back: at_weir(hop(RIP, CLIENT, 64), hop(VIP, CLIENT, 63)),
+            n_checksums: 0,
+        }
+    }
+
+    fn check(path: &Path, method: Method) -> Result<()> {
+        path.check(method, &ends(), RIP.parse().unwrap())
+    }
+
+    #[test]
+    fn a_path_under_nat_is_one_of_nat_and_of_no_other_method() {
+        let path = under_nat();
+        check(&path, Method::Nat).unwrap();
+        for method in [Method::Dr, Method::Tun(crate::method::Encapsulation::Ipip)] {
+            assert!(check(&path, method).is_err(), "{method:?}");
+        }
+    }
+
+    #[test]
+    fn what_weir_should_not_have_done_is_found() {
+        let changes: [fn(&mut Path); 5] = [
+            |path| path.there[1].hop.ttl = 64,
+            |path| path.there[1].hop.source = "8.8.8.5:40000".parse().unwrap(),
+            |path| path.there[1].hop.destination = "192.168.10.3:80".parse().unwrap(),
+            |path| path.back[1].hop.source = RIP.parse().unwrap(),
+            |path| path.back.clear(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut path = under_nat();
+            change(&mut path);
+            assert!(check(&path, Method::Nat).is_err(), "change {number}");
+        }
+    }
+
+    #[test]
+    fn a_wire_that_changes_a_packet_is_found() {
+        let mut seen = at_weir(hop(CLIENT, VIP, 64), hop(CLIENT, VIP, 64));
+        seen.reverse();
+        check_wires(&seen).unwrap();
+        seen[1].hop.ttl = 63;
+        assert!(check_wires(&seen).is_err());
+    }
 }

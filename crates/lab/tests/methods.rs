@@ -19,7 +19,7 @@ const UPLOAD_LEN: usize = 5_000_000;
 const DATAGRAMS: u16 = 200;
 const LIMIT: Duration = Duration::from_secs(120);
 
-fn rig(method: Method) -> Result<Rig> {
+fn rig(method: Method, n_workers: usize) -> Result<Rig> {
     let mut rig = Rig::course_for_test(method)?;
     let service =
         |protocol, l4_port| Service::on_both(&rig.topology, protocol, l4_port, "Rr", [1, 1]);
@@ -28,7 +28,7 @@ fn rig(method: Method) -> Result<Rig> {
         service(Protocol::Tcp, server::PEER),
         service(Protocol::Udp, server::ECHO),
     ];
-    rig.serve(1, &services.concat())?;
+    rig.serve(n_workers, &services.concat())?;
     Ok(rig)
 }
 
@@ -70,7 +70,7 @@ fn every_byte_arrives(rig: &Rig) -> Result<()> {
 
 /// Two thousand requests, a long transfer each way, and datagrams.
 fn all_of_it(method: Method) -> Result<()> {
-    let mut rig = rig(method)?;
+    let mut rig = rig(method, 1)?;
     for family in Family::ALL {
         take_exact_turns(&rig, family, REQUESTS)?;
     }
@@ -102,9 +102,32 @@ fn fullnat_serves_two_thousand_requests_and_long_transfers() -> Result<()> {
     all_of_it(Method::FullNat)
 }
 
+#[test]
+#[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
+fn two_workers_lose_nothing_in_any_method() -> Result<()> {
+    for method in Method::ALL {
+        let mut rig = rig(method, 2)?;
+        for family in Family::ALL {
+            let url = client::url(rig.topology.vip.of(family), server::HTTP);
+            let answers = client::curls_at_once(&rig.topology.client.namespace, &url, 4, 100)?;
+            let shares = client::shares(answers.iter().map(|answer| answer.body.as_str()));
+            assert_eq!(shares.values().sum::<usize>(), 400);
+            // Each worker takes turns by itself; each may be one off.
+            let is_even = shares.values().all(|share| share.abs_diff(200) <= 2);
+            assert!(is_even, "{method:?} {family}: {shares:?}");
+        }
+        let packets = |row: &weir_lab::director::Row| row["packets"].as_u64();
+        let workers = rig.director()?.table("workers")?;
+        let is_busy = workers.iter().all(|row| packets(row) > Some(100));
+        assert!(is_busy && workers.len() == 2, "{method:?}: {workers:?}");
+        rig.stop_director()?;
+    }
+    Ok(())
+}
+
 /// One request over each version of IP, followed from hop to hop.
 fn paths_are_right(method: Method) -> Result<()> {
-    let mut rig = rig(method)?;
+    let mut rig = rig(method, 1)?;
     for family in Family::ALL {
         let topology = &rig.topology;
         let watch = Watch::start(topology)?;
