@@ -133,6 +133,21 @@ impl Director {
             .collect()
     }
 
+    /// Has `line`, without the word `ipvsadm`, done: `weir ipvsadm LINE`.
+    ///
+    /// Errors: it was refused, or had something to say.
+    pub fn ipvsadm(&self, line: &str) -> Result<()> {
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("--socket")
+            .arg(&self.socket)
+            .arg("ipvsadm")
+            .args(line.split_whitespace());
+        let said = command::run(&mut command)?;
+        ensure!(said.is_empty(), "`ipvsadm {line}` said: {said}");
+        Ok(())
+    }
+
     /// Makes `config` the running configuration: `weir reload`.
     pub fn reload(&self, config: &str) -> Result<()> {
         write_config(&self.config, config)?;

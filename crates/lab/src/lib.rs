@@ -22,6 +22,7 @@ pub mod director;
 pub mod encapsulation;
 pub mod hop;
 pub mod inject;
+pub mod ipvsadm;
 pub mod lab;
 pub mod method;
 pub mod namespace;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::config::{self, Service};
 use crate::director::{Director, built};
+use crate::ipvsadm;
 use crate::lab::Lab;
 use crate::method::Method;
 use crate::server::{PeerProgram, RealServers};
@@ -65,6 +66,16 @@ impl Rig {
     pub fn serve(&mut self, n_workers: usize, services: &[Service]) -> Result<&Director> {
         let config = config::text(&self.topology, &config::last_cpus(n_workers)?, services);
         self.start_director(&built("weir")?, &config)
+    }
+
+    /// Starts `binary` without services, with one worker, and makes `services` by ipvsadm. Returns the lines that did
+    /// it.
+    pub fn serve_by_ipvsadm(&mut self, binary: &Path, services: &[Service]) -> Result<Vec<String>> {
+        let config = config::text(&self.topology, &config::last_cpus(1)?, &[]);
+        let director = self.start_director(binary, &config)?;
+        let lines = ipvsadm::lines(services);
+        lines.iter().try_for_each(|line| director.ipvsadm(line))?;
+        Ok(lines)
     }
 
     /// Starts `binary` on `config`.

@@ -8,6 +8,7 @@ use anyhow::Result;
 use weir_lab::address::Family;
 use weir_lab::client::{self, Download};
 use weir_lab::config::{Protocol, Service};
+use weir_lab::director::built;
 use weir_lab::method::Encapsulation;
 use weir_lab::path::{Ends, Watch};
 use weir_lab::{Method, Rig, server};
@@ -125,9 +126,40 @@ fn two_workers_lose_nothing_in_any_method() -> Result<()> {
     Ok(())
 }
 
+#[test]
+#[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
+fn services_made_by_lines_of_ipvsadm_are_served() -> Result<()> {
+    let tunnels = Encapsulation::ALL.map(Method::Tun);
+    for method in [Method::Nat, Method::Dr, Method::FullNat]
+        .into_iter()
+        .chain(tunnels)
+    {
+        let mut rig = Rig::course_for_test(method)?;
+        let service =
+            |protocol, l4_port| Service::on_both(&rig.topology, protocol, l4_port, "Rr", [1, 1]);
+        let services = [
+            service(Protocol::Tcp, server::HTTP),
+            service(Protocol::Tcp, server::PEER),
+            service(Protocol::Udp, server::ECHO),
+        ];
+        rig.serve_by_ipvsadm(&built("weir")?, &services.concat())?;
+        for family in Family::ALL {
+            take_exact_turns(&rig, family, 20)?;
+        }
+        follow_a_request(&rig, method)?;
+        rig.stop_director()?;
+    }
+    Ok(())
+}
+
 /// One request over each version of IP, followed from hop to hop.
 fn paths_are_right(method: Method) -> Result<()> {
     let mut rig = rig(method, 1)?;
+    follow_a_request(&rig, method)?;
+    rig.stop_director()
+}
+
+fn follow_a_request(rig: &Rig, method: Method) -> Result<()> {
     for family in Family::ALL {
         let topology = &rig.topology;
         let watch = Watch::start(topology)?;
@@ -152,7 +184,7 @@ fn paths_are_right(method: Method) -> Result<()> {
             );
         }
     }
-    rig.stop_director()
+    Ok(())
 }
 
 #[test]

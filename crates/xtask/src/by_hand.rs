@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use weir_lab::lab;
-use weir_lab::{Lab, Namespace, Rig, config};
+use weir_lab::{Lab, Namespace, Rig};
 
 use crate::build::{self, Linking, Profile};
 use crate::packages;
@@ -61,8 +61,8 @@ fn up(method: Method) -> Result<()> {
     let lab = Lab::named(method.name())?;
     let mut rig = Rig::course(lab, method.of_lab(), &story::peer_program()?)?;
     let services = story::services(&rig.topology);
-    let text = config::text(&rig.topology, &config::last_cpus(1)?, &services);
-    rig.start_director(&binary, &text)?;
+    let lines = rig.serve_by_ipvsadm(&binary, &services)?;
+    story::print_lines(&lines);
     story::print_how_to_look_around(&rig.topology, &binary, method.name());
     rig.leave_running()
 }

@@ -14,7 +14,7 @@ use weir_lab::address::Family;
 use weir_lab::encapsulation::Carrier;
 use weir_lab::path::{Ends, Path, Sighting, Watch, Way};
 use weir_lab::peer::Answer;
-use weir_lab::{self as lab, Lab, Rig, Topology, client, config, server};
+use weir_lab::{self as lab, Lab, Rig, Topology, client, server};
 
 use crate::build::{self, Linking, Profile};
 use crate::story::{self, Method};
@@ -114,14 +114,14 @@ impl Showing<'_> {
         let mut rig = Rig::course(lab, method.of_lab(), &story::peer_program()?)?;
         story::print_drawing(&rig.topology);
 
-        pause.before("weir starts")?;
+        pause.before("weir starts with ports and routes; what it is to serve, ipvsadm tells it")?;
         let services = story::services(&rig.topology);
-        let text = config::text(&rig.topology, &config::last_cpus(1)?, &services);
-        let director = rig.start_director(binary, &text)?;
+        let lines = rig.serve_by_ipvsadm(binary, &services)?;
         println!(
             "   weir run, process {}, answers `weir status`.",
-            director.id()
+            rig.director()?.id()
         );
+        story::print_lines(&lines);
 
         pause.before(&format!(
             "{REQUESTS} requests by curl, each over a new connection, over IPv4 and over IPv6"

@@ -215,6 +215,21 @@ pub(crate) fn print_drawing(topology: &Topology) {
     println!();
 }
 
+/// Shows the lines of ipvsadm that made the services: all of the web servers', the others' by number.
+pub(crate) fn print_lines(lines: &[String]) {
+    let vport = format!(":{} ", server::HTTP);
+    let (shown, others): (Vec<&String>, Vec<&String>) = lines
+        .iter()
+        .partition(|line| format!("{line} ").contains(&vport));
+    for line in shown {
+        println!("     ipvsadm {line}");
+    }
+    println!(
+        "     and {} such lines for the lab's other servers.",
+        others.len()
+    );
+}
+
 /// Says what can be tried in a lab that is left up.
 pub(crate) fn print_how_to_look_around(topology: &Topology, binary: &FilePath, name: &str) {
     print_drawing(topology);
@@ -248,6 +263,7 @@ pub(crate) fn print_how_to_look_around(topology: &Topology, binary: &FilePath, n
         binary.display()
     );
     println!();
+    println!("Or as ipvsadm: {} ipvsadm -ln", binary.display());
     println!(
         "Its configuration and log are in {}. When you are done:",
         topology.lab.folder().display()
