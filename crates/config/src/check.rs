@@ -9,6 +9,7 @@
 //! one owner. A section that lost something is marked as not whole, and checks that would blame others for it stand
 //! back.
 
+mod ipvs;
 mod marks;
 mod method;
 mod network;
@@ -32,13 +33,6 @@ pub(crate) fn resolve(
     allowed_cpus: &[usize],
 ) -> Result<Config, Vec<Problem>> {
     let mut report = Report::default();
-    refuse_not_built(&mut report, root, "ipvs", &spec.ipvs);
-    refuse_not_built(
-        &mut report,
-        root,
-        "removed_destination",
-        &spec.removed_destination,
-    );
 
     // (1) sections by themselves
     let runtime = runtime::resolve(
@@ -73,6 +67,13 @@ pub(crate) fn resolve(
     );
     let toa_option = settings::toa_option(&mut report, spec.toa_option, root.field("toa_option"));
 
+    let ipvs = ipvs::resolve(&mut report, spec.ipvs.as_ref(), root.field("ipvs"));
+    let removed_destination = ipvs::removed_destination(
+        &mut report,
+        spec.removed_destination.as_ref(),
+        root.field("removed_destination"),
+    );
+
     // (2) services against them
     let services = services::resolve(
         &mut report,
@@ -99,6 +100,8 @@ pub(crate) fn resolve(
             timeouts,
             local_ports,
             toa_option,
+            ipvs,
+            removed_destination,
         }),
         _ => Err(report.into_problems()),
     }

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use weir_director::{
     AddressUse, DestinationId, Encapsulation, L4PortRange, Load, LocalAddresses, LocalPool,
     NextHopId, PortId, RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings,
-    State, Timeouts, Tunnel, TunnelId,
+    State, Thresholds, Timeouts, Tunnel, TunnelId,
 };
 
 use crate::config::{self, Config};
@@ -262,6 +262,10 @@ impl Numbers {
                     id: destination_number(numbers, ids, destination.address)?,
                     real: destination.address,
                     weight,
+                    thresholds: Thresholds {
+                        upper: destination.upper_threshold,
+                        lower: destination.lower_threshold,
+                    },
                     last_weight: known
                         .last_weights
                         .get(&destination.address)
@@ -287,6 +291,7 @@ impl Numbers {
             key,
             schedule,
             destinations,
+            one_packet: service.one_packet,
             version,
         })
     }
@@ -526,6 +531,8 @@ fn settings(config: &Config) -> Settings {
     Settings {
         timeouts,
         toa_kind: config.toa_option,
+        ipvs: config.ipvs,
+        removed_destination: config.removed_destination,
     }
 }
 
@@ -637,6 +644,40 @@ mod tests {
         assert_eq!(last_weights([Some(3), Some(0)]), [3, 7]);
         assert_eq!(last_weights([Some(3), None]), [3]);
         assert_eq!(last_weights([Some(3), Some(0)]), [3, 0]);
+    }
+
+    #[test]
+    fn what_ipvs_lets_its_users_choose_reaches_the_snapshot() {
+        let text = r#"(
+            ports: { "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24"]) },
+            services: [(vip: "192.0.2.100:53", protocol: Udp, method: Dr, one_packet: true, destinations: [
+                (address: "10.0.0.11:53", upper_threshold: 9, lower_threshold: 4), (address: "10.0.0.12:53"),
+            ])],
+            ipvs: (sloppy_tcp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1),
+            removed_destination: Ipvs,
+        )"#;
+        let config = Config::parse(text, "test.ron", &[0]).unwrap();
+        let compiled = Numbers::default()
+            .compile(&config, &mut Counting::default(), |_| Load::default())
+            .unwrap();
+        let service = compiled.services.iter().next().unwrap();
+        let thresholds: Vec<_> = service
+            .destinations
+            .iter()
+            .map(|it| it.thresholds)
+            .collect();
+        let limited = Thresholds { upper: 9, lower: 4 };
+        assert_eq!(thresholds, [limited, Thresholds::default()]);
+        assert!(service.one_packet);
+        let settings = compiled.settings;
+        let expected = weir_director::IpvsSettings {
+            sloppy_tcp: true,
+            reuse: weir_director::Reuse::OverOrFinWait,
+            ends_with_destination: true,
+        };
+        assert_eq!(settings.ipvs, expected);
+        let removed = weir_director::RemovedDestination::Ipvs;
+        assert_eq!(settings.removed_destination, removed);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-pub use weir_director::Encapsulation;
+pub use weir_director::{Encapsulation, IpvsSettings, RemovedDestination, Reuse};
 
 use crate::address::AddressRange;
 use crate::check;
@@ -39,6 +39,10 @@ pub struct Config {
     pub local_ports: LocalPorts,
     /// Kind of the TCP option that carries the client's address.
     pub toa_option: u8,
+    /// What IPVS lets its users choose.
+    pub ipvs: IpvsSettings,
+    /// What becomes of connections to a destination that was removed.
+    pub removed_destination: RemovedDestination,
 }
 
 impl Config {
@@ -168,7 +172,7 @@ pub struct Service {
     pub scheduler_flags: SchedulerFlags,
     /// How long a client keeps its destination; `None`: it does not. The netmask is of the VIP's family.
     pub persistence: Option<Persistence>,
-    /// Each packet is scheduled for itself.
+    /// Each datagram is scheduled for itself. For UDP alone, and under FULLNAT for no destination.
     pub one_packet: bool,
     /// How packets get to the destination.
     pub method: Method,
@@ -264,12 +268,12 @@ pub struct Destination {
     pub address: SocketAddr,
     /// Its share, 0 to 65535; 0 drains it.
     pub weight: u16,
+    /// With so many connections it gets no new ones, at most 2^31 - 1; 0: never so.
+    pub upper_threshold: u32,
+    /// With fewer it gets some again, at most `upper_threshold`; 0: with fewer than three quarters of that.
+    pub lower_threshold: u32,
     /// How packets get there, where it differs from its service.
     pub method: Option<Method>,
-    /// At this many connections it gets no more, 0 to 2147483647; 0: no limit.
-    pub upper_threshold: u32,
-    /// Below this many it gets connections again; not above the upper one.
-    pub lower_threshold: u32,
 }
 
 /// How long a silent connection is kept; each more than zero, at most 31 days.

@@ -81,6 +81,12 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     );
     changes.marks(&old.firewall_marks, &new.firewall_marks);
     changes.value("the option kind of TOA", &old.toa_option, &new.toa_option);
+    let [was, is] = [old, new].map(|config| save::ipvs_numbers(&config.ipvs));
+    for ((key, was), (_, is)) in was.iter().zip(&is) {
+        changes.value(key, was, is);
+    }
+    let [was, is] = [old, new].map(|config| save::write_removed(config.removed_destination));
+    changes.value("removed_destination", &was, &is);
     changes.0
 }
 

@@ -29,6 +29,10 @@
 //! | `scheduler` | `Wlc`, as in IPVS |
 //! | `method` | `FullNat(local_pool: "default", client_address: Toa)`; so is each of its keys |
 //! | `weight` | 1 |
+//! | `upper_threshold`, `lower_threshold` | 0: none |
+//! | `one_packet` | `false` |
+//! | each key of `ipvs` | that of IPVS |
+//! | `removed_destination` | `Finish` |
 //! | `timeouts` | `tcp_established: "900s"`, `tcp_fin: "120s"`, `udp: "300s"`, as in IPVS |
 //!
 //! `ports` with at least one port, its `device` and its `addresses`, the `vip` and `protocol` of a service and
@@ -59,8 +63,8 @@ mod tunnels;
 pub use address::AddressRange;
 pub use config::{
     ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
-    LocalPool, LocalPorts, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service,
-    Timeouts,
+    IpvsSettings, LocalPool, LocalPorts, Memory, Method, Port, Protocol, RemovedDestination, Reuse,
+    Route, Runtime, Scheduler, Service, Timeouts,
 };
 pub use diff::{Change, Sign, diff, refusal};
 pub use error::{Errors, Problem};

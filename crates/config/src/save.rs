@@ -11,7 +11,8 @@ use ron::extensions::Extensions;
 
 use crate::config::{
     ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
-    LocalPool, Memory, Method, Port, Protocol, Route, Runtime, Scheduler, Service, Timeouts,
+    IpvsSettings, LocalPool, Memory, Method, Port, Protocol, RemovedDestination, Reuse, Route,
+    Runtime, Scheduler, Service, Timeouts,
 };
 use crate::duration;
 use crate::ipvs::{MarkedService, Netmask, Persistence, SchedulerFlags};
@@ -28,6 +29,8 @@ pub fn to_ron(config: &Config) -> String {
         timeouts,
         local_ports,
         toa_option,
+        ipvs,
+        removed_destination,
     } = config;
     let mut text = String::from("#![enable(implicit_some)]\n(\n");
     text.push_str(&write_runtime(runtime));
@@ -55,7 +58,11 @@ pub fn to_ron(config: &Config) -> String {
     }
     text.push_str(&write_timeouts(timeouts));
     text.push_str(&format!(
-        "    local_ports: \"{local_ports}\",\n    toa_option: {toa_option},\n)\n"
+        "    local_ports: \"{local_ports}\",\n    toa_option: {toa_option},\n"
+    ));
+    let [ipvs, removed] = [write_ipvs(ipvs), write_removed(*removed_destination)];
+    text.push_str(&format!(
+        "    ipvs: {ipvs},\n    removed_destination: {removed},\n)\n"
     ));
     text
 }
@@ -327,6 +334,38 @@ pub(crate) fn write_marked(marked: &MarkedService) -> String {
     let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
     // Plain structures of numbers and text have a form in RON.
     options.to_string(marked).unwrap_or_default()
+}
+
+/// As the configuration has it: `(sloppy_tcp: 0, conn_reuse_mode: 1, expire_nodest_conn: 0)`.
+fn write_ipvs(settings: &IpvsSettings) -> String {
+    let [(a, sloppy), (b, reuse), (c, expire)] = ipvs_numbers(settings);
+    format!("({a}: {sloppy}, {b}: {reuse}, {c}: {expire})")
+}
+
+/// By the names and in the numbers of IPVS.
+pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 3] {
+    let IpvsSettings {
+        sloppy_tcp,
+        reuse,
+        ends_with_destination,
+    } = settings;
+    let reuse_mode = match reuse {
+        Reuse::Never => 0,
+        Reuse::Over => 1,
+        Reuse::OverOrFinWait => 3,
+    };
+    [
+        ("sloppy_tcp", u8::from(*sloppy_tcp)),
+        ("conn_reuse_mode", reuse_mode),
+        ("expire_nodest_conn", u8::from(*ends_with_destination)),
+    ]
+}
+
+pub(crate) fn write_removed(removed: RemovedDestination) -> String {
+    match removed {
+        RemovedDestination::Finish => "Finish".to_owned(),
+        RemovedDestination::Ipvs => "Ipvs".to_owned(),
+    }
 }
 
 fn write_timeouts(

@@ -25,10 +25,42 @@ pub(crate) struct Spec {
     pub(crate) timeouts: Option<TimeoutsSpec>,
     pub(crate) local_ports: Option<String>,
     pub(crate) toa_option: Option<i64>,
+    pub(crate) ipvs: Option<IpvsSpec>,
     #[serde(default, deserialize_with = "given")]
-    pub(crate) ipvs: Option<NotBuilt>,
-    #[serde(default, deserialize_with = "given")]
-    pub(crate) removed_destination: Option<NotBuilt>,
+    pub(crate) removed_destination: Option<Variant>,
+}
+
+/// Settings of IPVS, by its names.
+#[derive(serde::Deserialize)]
+#[serde(rename = "ipvs", deny_unknown_fields)]
+pub(crate) struct IpvsSpec {
+    pub(crate) am_droprate: Option<i64>,
+    pub(crate) amemthresh: Option<i64>,
+    pub(crate) backup_only: Option<i64>,
+    pub(crate) cache_bypass: Option<i64>,
+    #[serde(rename = "conn_reuse_mode")]
+    pub(crate) reuse_mode: Option<i64>,
+    pub(crate) conntrack: Option<i64>,
+    pub(crate) drop_entry: Option<i64>,
+    pub(crate) drop_packet: Option<i64>,
+    #[serde(rename = "expire_nodest_conn")]
+    pub(crate) expire_nodest: Option<i64>,
+    pub(crate) expire_quiescent_template: Option<i64>,
+    pub(crate) ignore_tunneled: Option<i64>,
+    pub(crate) nat_icmp_send: Option<i64>,
+    pub(crate) pmtu_disc: Option<i64>,
+    pub(crate) run_estimation: Option<i64>,
+    pub(crate) schedule_icmp: Option<i64>,
+    pub(crate) secure_tcp: Option<i64>,
+    pub(crate) sloppy_sctp: Option<i64>,
+    pub(crate) sloppy_tcp: Option<i64>,
+    pub(crate) snat_reroute: Option<i64>,
+    pub(crate) sync_persist_mode: Option<i64>,
+    pub(crate) sync_ports: Option<i64>,
+    pub(crate) sync_refresh_period: Option<i64>,
+    pub(crate) sync_retries: Option<i64>,
+    pub(crate) sync_sock_size: Option<i64>,
+    pub(crate) sync_version: Option<i64>,
 }
 
 #[derive(serde::Deserialize)]
@@ -181,11 +213,9 @@ pub(crate) struct TimeoutsSpec {
 pub(crate) struct NotBuilt;
 
 /// Keys of features to come, by the name RON errors give the holder: not to be proposed for a key that is unknown.
-pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 4] = [
-    ("configuration", &["ipvs", "removed_destination"]),
+pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 2] = [
     ("runtime", &["metrics"]),
-    ("service", &["persistence", "health", "one_packet"]),
-    ("destination", &["upper_threshold", "lower_threshold"]),
+    ("service", &["persistence", "health"]),
 ];
 
 impl<'de> Deserialize<'de> for NotBuilt {

@@ -111,6 +111,24 @@ fn live_changes() {
             &["~ timeout udp: 300s → 5s"],
         ),
         (
+            "weight: 100",
+            "weight: 100, upper_threshold: 9, lower_threshold: 3",
+            &[
+                "~ upper_threshold of 10.0.0.11:8080 of tcp 192.0.2.100:80: 0 → 9",
+                "~ lower_threshold of 10.0.0.11:8080 of tcp 192.0.2.100:80: 0 → 3",
+            ],
+        ),
+        (
+            "runtime: (",
+            "ipvs: (sloppy_tcp: 1, conn_reuse_mode: 3, expire_nodest_conn: 1), removed_destination: Ipvs, runtime: (",
+            &[
+                "~ sloppy_tcp: 0 → 1",
+                "~ conn_reuse_mode: 1 → 3",
+                "~ expire_nodest_conn: 0 → 1",
+                "~ removed_destination: Finish → Ipvs",
+            ],
+        ),
+        (
             "runtime: (",
             "toa_option: 253, runtime: (",
             &["~ the option kind of TOA: 254 → 253"],

@@ -308,23 +308,6 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
             ),
             "--tun-remcsum",
         ),
-        (
-            add_server(
-                VIP,
-                RealServer {
-                    upper_threshold: 5,
-                    ..server("10.0.0.11:80", 1)
-                },
-            ),
-            "`upper_threshold`",
-        ),
-        (
-            Edit::AddService(VirtualService {
-                one_packet: true,
-                ..other()
-            }),
-            "`one_packet`",
-        ),
         (Edit::AddService(sctp), "SCTP"),
         (add_server(VIP, server("10.0.0.11:80", 65_536)), "65536"),
     ];
@@ -336,6 +319,84 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
         };
         assert!(sentence.contains(named), "{sentence}");
     }
+}
+
+#[test]
+fn thresholds_are_set_changed_and_taken_away() {
+    let limited = |upper_threshold, lower_threshold| RealServer {
+        upper_threshold,
+        lower_threshold,
+        ..server("10.0.0.11:80", 1)
+    };
+    let changed = |server| Edit::EditServer {
+        service: name(VIP),
+        server,
+    };
+    let mut running = config(r#"(vip: "192.0.2.100:80", protocol: Tcp, destinations: [])"#);
+    for (asked, upper, lower) in [
+        (add_server(VIP, limited(5, 3)), 5, 3),
+        (changed(limited(i32::MAX as u32, 0)), i32::MAX as u32, 0),
+        (changed(limited(0, 0)), 0, 0),
+    ] {
+        let (after, outcomes) = edit(&running, std::slice::from_ref(&asked));
+        assert_eq!(outcomes, [Ok(())], "{asked:?}");
+        let destination = &after.services[0].destinations[0];
+        assert_eq!(
+            (destination.upper_threshold, destination.lower_threshold),
+            (upper, lower)
+        );
+        let table = running::table(&after);
+        let said = table.find(&name(VIP)).unwrap().servers[0];
+        assert_eq!(said, limited(upper, lower));
+        running = after;
+    }
+}
+
+#[test]
+fn one_packet_scheduling_is_for_datagrams_and_not_under_fullnat() {
+    let dns = ServiceName::Virtual {
+        protocol: Transport::Udp,
+        endpoint: "192.0.2.100:53".parse().unwrap(),
+    };
+    let said = VirtualService {
+        name: dns,
+        one_packet: true,
+        ..service(VIP, "rr")
+    };
+    let to = |forwarding| Edit::AddServer {
+        service: dns,
+        server: with(forwarding, "10.0.0.11:53"),
+    };
+    let edits = [
+        Edit::AddService(VirtualService {
+            one_packet: true,
+            ..service(VIP, "rr")
+        }),
+        Edit::AddService(said.clone()),
+        to(Forwarding::FullNat),
+        to(Forwarding::Masquerade),
+    ];
+    let (after, outcomes) = edit(&config(""), &edits);
+    let [Err(of_tcp), Ok(()), Err(under_fullnat), Ok(())] = outcomes.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    assert!(of_tcp.to_string().contains("this service is of TCP"));
+    assert!(under_fullnat.to_string().contains("under FullNat"));
+    let expected = config(
+        r#"(vip: "192.0.2.100:53", protocol: Udp, scheduler: Rr, method: Dr, one_packet: true, destinations: [
+            (address: "10.0.0.11:53", method: Nat)])"#,
+    );
+    assert_eq!(after.services, expected.services);
+    assert_eq!(running::table(&after).find(&dns).unwrap().service, said);
+    let plain = VirtualService {
+        one_packet: false,
+        ..said
+    };
+    let (before, (after, outcomes)) = (&after, edit(&after, &[Edit::EditService(plain)]));
+    assert_eq!(outcomes, [Ok(())]);
+    let changes = weir_config::diff(before, &after);
+    let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["~ one_packet of udp 192.0.2.100:53: true → false"]);
 }
 
 #[test]

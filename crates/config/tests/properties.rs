@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use weir_config::{
     AddressRange, ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions,
-    Idle, LocalPool, LocalPorts, Memory, Method, Port, Protocol, Route, Runtime, Scheduler,
-    Service, Timeouts, diff, to_ron,
+    Idle, IpvsSettings, LocalPool, LocalPorts, Memory, Method, Port, Protocol, RemovedDestination,
+    Reuse, Route, Runtime, Scheduler, Service, Timeouts, diff, to_ron,
 };
 
 const CPUS: [usize; 6] = [0, 1, 2, 3, 8, 9];
@@ -143,9 +143,20 @@ fn method() -> impl Strategy<Value = Option<Method>> {
 }
 
 fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
-    let destination = (0..n_ports, 2..90_u8, 1..=u16::MAX, any::<u16>(), method());
+    let thresholds = prop_oneof![
+        Just((0, 0)),
+        (0..=i32::MAX as u32).prop_flat_map(|upper| (Just(upper), 0..=upper)),
+    ];
+    let destination = (
+        0..n_ports,
+        2..90_u8,
+        1..=u16::MAX,
+        any::<u16>(),
+        thresholds,
+        method(),
+    );
     (
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
         1..=4_u8,
         1..=3_u16,
         select(vec![Protocol::Tcp, Protocol::Udp]),
@@ -154,7 +165,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         prop::collection::vec(destination, 0..5),
     )
         .prop_map(
-            |(is_ipv4, vip, vport, protocol, scheduler, local_pool, destinations)| {
+            |((is_ipv4, one_packet), vip, vport, protocol, scheduler, local_pool, destinations)| {
                 let address = |port, host| {
                     if is_ipv4 {
                         v4(port, host)
@@ -163,7 +174,9 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                     }
                 };
                 let mut resolved: Vec<Destination> = Vec::new();
-                for (port, host, rport, weight, method) in destinations {
+                for (port, host, rport, weight, (upper_threshold, lower_threshold), method) in
+                    destinations
+                {
                     // Packets of DR and TUN arrive as clients sent them.
                     let rport = match method {
                         Some(Method::Dr | Method::Tun(_)) => vport,
@@ -174,16 +187,20 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                         resolved.push(Destination {
                             address,
                             weight,
-                            upper_threshold: 0,
-                            lower_threshold: 0,
+                            upper_threshold,
+                            lower_threshold,
                             method,
                         });
                     }
                 }
+                let may_be_one_packet = protocol == Protocol::Udp
+                    && resolved
+                        .iter()
+                        .all(|destination| destination.method.is_some());
                 Service {
                     scheduler_flags: Default::default(),
                     persistence: None,
-                    one_packet: false,
+                    one_packet: one_packet && may_be_one_packet,
                     protocol,
                     vip: SocketAddr::new(address(99, vip), vport),
                     scheduler,
@@ -195,6 +212,21 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                 }
             },
         )
+}
+
+fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
+    let reuse = select(vec![Reuse::Never, Reuse::Over, Reuse::OverOrFinWait]);
+    let removed = select(vec![RemovedDestination::Finish, RemovedDestination::Ipvs]);
+    (any::<(bool, bool)>(), reuse, removed).prop_map(
+        |((sloppy_tcp, ends_with_destination), reuse, removed)| {
+            let settings = IpvsSettings {
+                sloppy_tcp,
+                reuse,
+                ends_with_destination,
+            };
+            (settings, removed)
+        },
+    )
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -234,6 +266,7 @@ fn config() -> impl Strategy<Value = Config> {
         timeouts,
         local_ports,
         200..=255_u8,
+        ipvs(),
     )
         .prop_map(
             |(
@@ -243,6 +276,7 @@ fn config() -> impl Strategy<Value = Config> {
                 timeouts,
                 local_ports,
                 toa_option,
+                (ipvs, removed_destination),
             )| {
                 let mut seen = Vec::new();
                 services.retain(|service| {
@@ -268,6 +302,8 @@ fn config() -> impl Strategy<Value = Config> {
                     timeouts,
                     local_ports,
                     toa_option,
+                    ipvs,
+                    removed_destination,
                 }
             },
         )

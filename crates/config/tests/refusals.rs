@@ -123,7 +123,7 @@ fn syntax_and_types() {
         (
             "scheduler: Wlc",
             "shceduler: Wlc",
-            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, scheduler_flags, method, destinations",
+            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, scheduler_flags, method, destinations, one_packet",
         ),
         (
             "connections: 1000",
@@ -133,12 +133,12 @@ fn syntax_and_types() {
         (
             "weight: 100",
             "wieght: 100",
-            "w.ron:18:43: `wieght` is no key here; the keys of `destination` are address, weight, method",
+            "w.ron:18:43: `wieght` is no key here; the keys of `destination` are address, weight, method, upper_threshold, lower_threshold",
         ),
         (
             "timeouts: (udp",
             "timeout: (udp",
-            "w.ron:23:5: `timeout` is no key here; the keys of `configuration` are runtime, ports, routes, local_pools, services, firewall_marks, timeouts, local_ports, toa_option",
+            "w.ron:23:5: `timeout` is no key here; the keys of `configuration` are runtime, ports, routes, local_pools, services, firewall_marks, timeouts, local_ports, toa_option, ipvs, removed_destination",
         ),
         (
             "(udp: \"300s\")",
@@ -275,31 +275,6 @@ fn not_built_yet() {
             "scheduler: Wlc",
             "health: Tcp(interval: \"2s\")",
             "w.ron:15:13: `health` is not built yet; remove it",
-        ),
-        (
-            "scheduler: Wlc",
-            "one_packet: true",
-            "w.ron:15:13: `one_packet` is not built yet; remove it",
-        ),
-        (
-            "weight: 100",
-            "upper_threshold: 10",
-            "w.ron:18:43: `upper_threshold` is not built yet; remove it",
-        ),
-        (
-            "weight: 100",
-            "lower_threshold: 10",
-            "w.ron:18:43: `lower_threshold` is not built yet; remove it",
-        ),
-        (
-            "timeouts: (udp: \"300s\")",
-            "ipvs: (sloppy_tcp: 0)",
-            "w.ron:23:5: `ipvs` is not built yet; remove it",
-        ),
-        (
-            "timeouts: (udp: \"300s\")",
-            "removed_destination: Finish",
-            "w.ron:23:5: `removed_destination` is not built yet; remove it",
         ),
     ]);
 }
@@ -701,6 +676,65 @@ fn meaning() {
 }
 
 #[test]
+fn settings_of_ipvs() {
+    check(&[
+        (
+            "protocol: Tcp",
+            "protocol: Tcp, one_packet: true",
+            "w.ron:14:40: one-packet scheduling is for datagrams, and this service is of TCP; write protocol: Udp, or remove it",
+        ),
+        (
+            "protocol: Tcp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: Toa),\n            destinations: [\n                (address: \"10.0.0.11:80\"",
+            "protocol: Udp,\n            one_packet: true,\n            destinations: [\n                (method: Dr, address: \"10.0.0.11:80\"",
+            "w.ron:18:17: one-packet scheduling keeps no connection, without which no reply under FullNat finds its client; write method: Nat, Dr or Tun",
+        ),
+        (
+            "weight: 100",
+            "upper_threshold: -1",
+            "w.ron:18:60: the threshold is -1; write a number from 0 to 2147483647",
+        ),
+        (
+            "weight: 100",
+            "lower_threshold: 2147483648",
+            "w.ron:18:60: the threshold is 2147483648; write a number from 0 to 2147483647",
+        ),
+        (
+            "weight: 100",
+            "upper_threshold: 9, lower_threshold: 10",
+            "w.ron:18:80: the lower threshold 10 is above the upper one, which is 9; write no more than that",
+        ),
+        (
+            "weight: 100",
+            "lower_threshold: 10",
+            "w.ron:18:60: the lower threshold 10 is above the upper one, which is 0; write no more than that",
+        ),
+        (
+            "timeouts: (udp: \"300s\")",
+            "ipvs: (sloppy_tcp: 2, conn_reuse_mode: 4, expire_nodest_conn: -1)",
+            "w.ron:23:24: `sloppy_tcp` is 2; write a number from 0 to 1\n\
+             w.ron:23:44: `conn_reuse_mode` is 4; write a number from 0 to 3\n\
+             w.ron:23:67: `expire_nodest_conn` is -1; write a number from 0 to 1",
+        ),
+        (
+            "timeouts: (udp: \"300s\")",
+            "ipvs: (schedule_icmp: 1, pmtu_disc: 0)",
+            "w.ron:23:27: `schedule_icmp` is 1, which is not built; write 0, IPVS's default, or remove it\n\
+             w.ron:23:41: `pmtu_disc` is 0, which is not built; write 1, IPVS's default, or remove it",
+        ),
+        (
+            "timeouts: (udp: \"300s\")",
+            "ipvs: (sync_retries: 0, pmtu_disc: 1, sloppy_tcp: 1, conn_reuse_mode: 2), removed_destination: Ipvs",
+            "accepted",
+        ),
+        (
+            "timeouts: (udp: \"300s\")",
+            "removed_destination: Drop",
+            "w.ron:23:26: `Drop` is none of the choices here; write Finish or Ipvs",
+        ),
+    ]);
+}
+
+#[test]
 fn all_errors_of_meaning_come_together_in_order() {
     let text = RIGHT
         .replace("\"300s\"", "\"300\"")
@@ -708,7 +742,7 @@ fn all_errors_of_meaning_come_together_in_order() {
         .replace("10.0.0.12:80", "172.16.0.1:80")
         .replace("0.0.0.0/0", "10.9.0.0/16")
         .replace("scheduler: Wlc", "scheduler: Conhash(port: true)")
-        .replace("weight: 100", "weight: 100, upper_threshold: 3")
+        .replace("weight: 100", "weight: 100, upper_threshold: -3")
         .replace("192.0.2.100:80", "192.0.2.10:80")
         .replace("mtu: 1500", "mtu: 1");
     let said = refusal(&text);
@@ -723,7 +757,7 @@ fn all_errors_of_meaning_come_together_in_order() {
             "w.ron:4:78",
             "w.ron:13:18",
             "w.ron:15:24",
-            "w.ron:18:56",
+            "w.ron:18:73",
             "w.ron:19:27",
             "w.ron:23:21"
         ],

@@ -15,6 +15,7 @@ use weir_wire::ethernet::{self, Mac};
 use weir_wire::{Content, Headers, Packet, ParseError};
 
 use crate::connection::{Candidate, ConnectionView, Found, TableUsage};
+use crate::fate::{self, Fate};
 use crate::ledger::Ledger;
 use crate::open::{self, Newcomer, Way};
 use crate::totals::{DestinationTotals, Load};
@@ -144,23 +145,37 @@ impl Director {
         // (3) Decide and rewrite.
         for ((packet, lookup), verdict) in packets.iter_mut().zip(lookups.iter()).zip(verdicts) {
             let way = match find(lookup, ledger) {
-                Some(found) if !open::begins_anew(&lookup.headers, found, ledger) => {
+                Some(found) if !fate::is_in_doubt(&lookup.headers, found, ledger, snapshot) => {
                     Ok(Way::Connection(found))
                 }
-                over => {
+                found => {
                     let newcomer = Newcomer {
                         headers: &lookup.headers,
                         hash: lookup.hash,
                         arrival,
-                        over: over.map(|found| found.id),
+                        over: None,
                         me: *me,
                     };
-                    open(packet.frame(), lookup, &newcomer, ledger, snapshot, now)
+                    open(
+                        packet.frame(),
+                        lookup,
+                        found,
+                        newcomer,
+                        ledger,
+                        snapshot,
+                        now,
+                    )
                 }
             };
             *verdict = match way {
-                Ok(Way::Connection(found)) => {
-                    forward::apply(packet, &lookup.headers, found, ledger, snapshot, now)
+                // One call for both: a second one would keep `apply` from being a part of this loop.
+                Ok(Way::Connection(found) | Way::OnePacket(found)) => {
+                    let verdict =
+                        forward::apply(packet, &lookup.headers, found, ledger, snapshot, now);
+                    if matches!(way, Ok(Way::OnePacket(_))) {
+                        ledger.close(found.id, snapshot);
+                    }
+                    verdict
                 }
                 Ok(Way::Route(hop)) => forward::route(packet, &lookup.headers, hop, snapshot),
                 Err(verdict) => verdict,
@@ -170,8 +185,7 @@ impl Director {
 
     /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.
     pub fn expire(&mut self, now: Tick, budget: usize) -> usize {
-        self.ledger
-            .expire(now, &self.snapshot.settings.timeouts, budget)
+        self.ledger.expire(now, &self.snapshot, budget)
     }
 
     /// Lists connections from place `from` (0 at first) on, looking at no more than `budget` places; `listed` gets
@@ -210,7 +224,7 @@ impl Director {
 
     /// Tells the load that all other workers have published for a destination.
     pub fn set_load_elsewhere(&mut self, id: DestinationId, load: Load) {
-        self.ledger.set_load_elsewhere(id, load);
+        self.ledger.set_load_elsewhere(id, load, &self.snapshot);
     }
 }
 
@@ -229,12 +243,14 @@ fn find(lookup: &Lookup, ledger: &Ledger) -> Option<Found> {
         .confirm(lookup.candidate, &lookup.headers.key, lookup.hash)
 }
 
-/// Opens a connection for a packet that goes on with none, or says what becomes of it.
+/// Opens a connection for a packet that has none, or perhaps does not go on with the one it has, or says what becomes
+/// of it.
 #[cold]
 fn open(
     frame: &[u8],
     lookup: &Lookup,
-    newcomer: &Newcomer<'_>,
+    found: Option<Found>,
+    mut newcomer: Newcomer<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
@@ -245,10 +261,18 @@ fn open(
     if !lookup.is_to_us && !is_for_a_group {
         return Err(Verdict::Drop(DropReason::MacNotOurs));
     }
-    match open::open(frame, newcomer, ledger, snapshot, now)? {
+    if let Some(found) = found {
+        match fate::of(&lookup.headers, found, ledger, snapshot) {
+            Fate::GoesOn => return Ok(Way::Connection(found)),
+            Fate::BeginsAnew => newcomer.over = Some(found.id),
+            Fate::Ends => ledger.close(found.id, snapshot),
+            Fate::Waits => return Err(Verdict::Drop(DropReason::DestinationRemoved)),
+        }
+    }
+    match open::open(frame, &newcomer, ledger, snapshot, now)? {
         // What the link spreads to many is not passed on to another (RFC 1812 §5.3.4).
         Way::Route(_) if !lookup.is_to_us => Err(Verdict::Drop(DropReason::MacNotOurs)),
-        way @ (Way::Route(_) | Way::Connection(_)) => Ok(way),
+        way @ (Way::Route(_) | Way::Connection(_) | Way::OnePacket(_)) => Ok(way),
     }
 }
 

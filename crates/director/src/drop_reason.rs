@@ -90,7 +90,9 @@ drop_reasons! {
     /// A segment of no connection.
     NoConnection = "no_connection": "The TCP segment belongs to no connection and does not open one; answered with RST at a limited rate.",
     /// No destination may be used.
-    NoDestination = "no_destination": "The service has no destination with a weight above 0; answered at a limited rate.",
+    NoDestination = "no_destination": "The service has no destination with a weight above 0 and fewer connections than its threshold; answered at a limited rate.",
+    /// The connection's destination was removed.
+    DestinationRemoved = "destination_removed": "The connection's destination was removed, and `removed_destination: Ipvs` drops its packets while that is so.",
     /// No local port is free.
     LocalPortsExhausted = "local_ports_exhausted": "No local address has an L4 port left for this destination; add local addresses.",
     /// Another connection of the same client's L4 port goes to the same real server.

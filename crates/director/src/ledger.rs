@@ -11,8 +11,11 @@ use crate::connection::{
     Connection, EntryId, Flags, Found, NewConnection, Room, Sight, Table, TableFull, TcpEvent,
 };
 use crate::scheduler::Records;
+use crate::threshold::Overloads;
 use crate::totals::{DestinationTotals, Load};
-use crate::{DestinationId, Direction, Seed, Sizes, State, Tick, Timeouts, WorkerId};
+use crate::{
+    DestinationId, Direction, Seed, Sizes, Snapshot, State, Thresholds, Tick, Timeouts, WorkerId,
+};
 
 pub(crate) struct Ledger {
     pub(crate) table: Table,
@@ -22,6 +25,8 @@ pub(crate) struct Ledger {
     /// from the rest and 8 bytes each, because schedulers walk them.
     /// Invariant: never less than the worker's own.
     pub(crate) loads: MappedSlice<Load>,
+    /// Which destinations have too many of them.
+    pub(crate) overloads: Overloads,
     /// What the services' schedulers remember.
     pub(crate) scheduler_records: Records,
     /// Where the search for local ports begins.
@@ -40,6 +45,7 @@ impl Ledger {
             table: Table::new(sizes, seed, now)?,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             loads: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
+            overloads: Overloads::new()?,
             scheduler_records: Records::new(seed, me)?,
             local_port_origin: seed.0[0] as u32,
             tunnel_identification: seed.0[1] as u16,
@@ -53,8 +59,9 @@ impl Ledger {
         &mut self,
         new: &NewConnection,
         now: Tick,
-        timeouts: &Timeouts,
+        snapshot: &Snapshot,
     ) -> Result<EntryId, TableFull> {
+        let timeouts = &snapshot.settings.timeouts;
         let mut opened = self.table.insert(new, now, timeouts);
         if opened.is_err() {
             let room = if new.keys.has_ipv6() {
@@ -63,7 +70,7 @@ impl Ledger {
                 Room::Line
             };
             for victim in self.table.evict(room, now).into_iter().flatten() {
-                discharge(&mut self.destinations, &mut self.loads, &victim);
+                self.discharge(&victim, snapshot);
                 self.n_evicted += 1;
             }
             opened = self.table.insert(new, now, timeouts);
@@ -75,25 +82,40 @@ impl Ledger {
         for load in [&mut totals.load, &mut self.loads[destination]] {
             *load.counter(new.state) += 1;
         }
+        let thresholds = snapshot.services.thresholds();
+        self.overloads
+            .judge(new.destination, self.loads[destination], thresholds);
         Ok(id)
     }
 
     /// Ends a connection.
-    pub(crate) fn close(&mut self, id: EntryId) {
+    pub(crate) fn close(&mut self, id: EntryId, snapshot: &Snapshot) {
         let ended = self.table.remove(id);
-        discharge(&mut self.destinations, &mut self.loads, &ended);
+        self.discharge(&ended, snapshot);
+    }
+
+    fn discharge(&mut self, ended: &Connection, snapshot: &Snapshot) {
+        discharge(
+            &mut self.destinations,
+            &mut self.loads,
+            &mut self.overloads,
+            snapshot.services.thresholds(),
+            ended,
+        );
     }
 
     /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.
-    pub(crate) fn expire(&mut self, now: Tick, timeouts: &Timeouts, budget: usize) -> usize {
+    pub(crate) fn expire(&mut self, now: Tick, snapshot: &Snapshot, budget: usize) -> usize {
         let Self {
             table,
             destinations,
             loads,
+            overloads,
             ..
         } = self;
-        table.expire(now, timeouts, budget, |ended| {
-            discharge(destinations, loads, ended);
+        let thresholds = snapshot.services.thresholds();
+        table.expire(now, &snapshot.settings.timeouts, budget, |ended| {
+            discharge(destinations, loads, overloads, thresholds, ended);
         })
     }
 
@@ -152,9 +174,17 @@ impl Ledger {
     }
 
     /// Tells the connections that all other workers have published.
-    pub(crate) fn set_load_elsewhere(&mut self, id: DestinationId, elsewhere: Load) {
+    pub(crate) fn set_load_elsewhere(
+        &mut self,
+        id: DestinationId,
+        elsewhere: Load,
+        snapshot: &Snapshot,
+    ) {
         let here = self.destinations[id.0 as usize].load;
-        self.loads[id.0 as usize] = [here, elsewhere].into_iter().sum();
+        let load = [here, elsewhere].into_iter().sum();
+        self.loads[id.0 as usize] = load;
+        let thresholds = snapshot.services.thresholds();
+        self.overloads.judge(id, load, thresholds);
     }
 
     /// Notes a packet of `bytes` that is about to be forwarded.
@@ -173,11 +203,19 @@ impl Ledger {
 }
 
 /// A connection has ended.
-fn discharge(destinations: &mut [DestinationTotals], loads: &mut [Load], ended: &Connection) {
+fn discharge(
+    destinations: &mut [DestinationTotals],
+    loads: &mut [Load],
+    overloads: &mut Overloads,
+    thresholds: &[Thresholds],
+    ended: &Connection,
+) {
     let destination = ended.destination as usize;
     if let Some(state) = ended.state() {
         *destinations[destination].load.counter(state) -= 1;
         *loads[destination].counter(state) -= 1;
+        let id = DestinationId(ended.destination);
+        overloads.judge(id, loads[destination], thresholds);
     }
 }
 

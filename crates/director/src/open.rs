@@ -13,7 +13,7 @@ use std::sync::Arc;
 use weir_wire::{Content, Headers, Protocol, ipv4, tcp};
 
 use crate::address::AddressUse;
-use crate::connection::{EntryId, Found, Keys, NewConnection};
+use crate::connection::{EntryId, Found, Keys, NewConnection, TcpEvent};
 use crate::forward;
 use crate::ledger::Ledger;
 use crate::scheduler::Applicant;
@@ -30,7 +30,7 @@ pub(crate) struct Newcomer<'a> {
     /// Of its key.
     pub(crate) hash: u64,
     pub(crate) arrival: Arrival,
-    /// The connection of the same client that is over, in whose place it begins a new one.
+    /// The connection of the same client in whose place it begins a new one.
     pub(crate) over: Option<EntryId>,
     /// The worker that asks.
     pub(crate) me: WorkerId,
@@ -41,6 +41,8 @@ pub(crate) struct Newcomer<'a> {
 pub(crate) enum Way {
     /// It goes the way of the connection that it has just opened.
     Connection(Found),
+    /// Likewise, and the connection ends with it.
+    OnePacket(Found),
     /// It belongs to none and is routed.
     Route(NextHopId),
 }
@@ -74,7 +76,7 @@ pub(crate) fn open(
         Content::IcmpError | Content::Tcp | Content::Udp => {}
     }
     let service = find_service(headers, destination_use, snapshot);
-    // (2) Who had the connection that is over goes on.
+    // (2) Who had the connection goes on.
     if let (Arrival::Wire { .. }, None) = (arrival, over) {
         let owner = match &service {
             Ok(service) if snapshot.services.has_nat(service) => {
@@ -92,14 +94,19 @@ pub(crate) fn open(
         return Err(Verdict::Drop(DropReason::IcmpUnrelated));
     }
     let service = service?;
-    if headers.content == Content::Tcp && !headers.tcp_flags.is_opening() {
+    if headers.content == Content::Tcp && !opens(headers.tcp_flags, snapshot) {
         return Err(Verdict::Punt(PuntReason::NoConnection));
     }
     let id = open_for(service, frame, newcomer, ledger, snapshot, now)?;
-    Ok(Way::Connection(Found {
+    let found = Found {
         id,
         direction: Direction::Inbound,
-    }))
+    };
+    Ok(if service.one_packet {
+        Way::OnePacket(found)
+    } else {
+        Way::Connection(found)
+    })
 }
 
 /// The next hop of a packet to an address that is not ours: from or to a real server whose gateway we are.
@@ -234,11 +241,13 @@ fn open_for(
         virtual_endpoint: client.destination(),
         now,
     };
+    let overloads = ledger.overloads.view(snapshot.services.thresholds());
+    let records = &mut ledger.scheduler_records;
     let destination = service
-        .pick(&applicant, &mut ledger.scheduler_records, &ledger.loads)
+        .pick(&applicant, records, &ledger.loads, overloads)
         .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
     // (6)
-    let server_side = ServerSide::find(destination, newcomer, ledger, snapshot, now)?;
+    let server_side = ServerSide::find(service, destination, newcomer, ledger, snapshot, now)?;
     let final_sequence = server_side
         .taken_over
         .and_then(|id| ledger.table.get(id).final_sequence())
@@ -247,12 +256,12 @@ fn open_for(
         .over
         .filter(|id| server_side.taken_over != Some(*id));
     for ended in [server_side.taken_over, over].into_iter().flatten() {
-        ledger.close(ended);
+        ledger.close(ended, snapshot);
     }
     let new = NewConnection {
         keys: Keys([client, server_side.key]),
         hashes: [newcomer.hash, server_side.hash],
-        state: initial_state(service.key.protocol),
+        state: initial_state(headers),
         flags: server_side.flags,
         next_hops: [
             destination.next_hop,
@@ -261,7 +270,7 @@ fn open_for(
         destination: destination.id,
     };
     let id = ledger
-        .open(&new, now, &snapshot.settings.timeouts)
+        .open(&new, now, snapshot)
         .map_err(|_| Verdict::Drop(DropReason::TableFull))?;
     if let (Some(final_sequence), Some(initial)) =
         (final_sequence, initial_sequence(frame, headers))
@@ -271,9 +280,19 @@ fn open_for(
     Ok(id)
 }
 
-fn initial_state(protocol: Protocol) -> State {
-    match protocol {
-        Protocol::Tcp => State::SynRecv,
+/// Whether a segment of no connection may open one.
+fn opens(flags: tcp::Flags, snapshot: &Snapshot) -> bool {
+    flags.is_opening() || snapshot.settings.ipvs.sloppy_tcp && !flags.has(tcp::Flags::RST)
+}
+
+/// The state into which IPVS's transitions lead from none.
+fn initial_state(headers: &Headers) -> State {
+    match headers.key.protocol() {
+        Protocol::Tcp => match TcpEvent::of(headers.tcp_flags) {
+            Some(TcpEvent::Syn) => State::SynRecv,
+            Some(TcpEvent::Ack) => State::Established,
+            Some(TcpEvent::Fin | TcpEvent::Rst) | None => State::Close,
+        },
         Protocol::Udp => State::Udp,
     }
 }
@@ -286,16 +305,4 @@ fn initial_sequence(frame: &[u8], headers: &Headers) -> Option<u32> {
         .get(usize::from(headers.l4)..)?
         .first_chunk()
         .map(tcp::sequence)
-}
-
-/// Whether a packet of a connection that is over begins a new one in its place (`conn_reuse_mode` 1 of IPVS).
-#[inline]
-pub(crate) fn begins_anew(headers: &Headers, found: Found, ledger: &Ledger) -> bool {
-    headers.tcp_flags.is_opening()
-        && found.direction == Direction::Inbound
-        && ledger
-            .table
-            .get(found.id)
-            .state()
-            .is_some_and(State::is_over)
 }

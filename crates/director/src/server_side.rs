@@ -9,7 +9,7 @@ use crate::connection::{EntryId, Flags};
 use crate::ledger::Ledger;
 use crate::local_port::{LipLease, LocalPool, LocalPortSearch};
 use crate::open::Newcomer;
-use crate::service::{ClientAddress, Destination, Method};
+use crate::service::{ClientAddress, Destination, Method, Service};
 use crate::steering::Reply;
 use crate::{DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict};
 
@@ -31,6 +31,7 @@ pub(crate) struct ServerSide {
 impl ServerSide {
     /// Finds it; nothing changes but where the next search for a local port begins.
     pub(crate) fn find(
+        service: &Service,
         destination: &Destination,
         newcomer: &Newcomer<'_>,
         ledger: &mut Ledger,
@@ -58,6 +59,14 @@ impl ServerSide {
             Method::Nat => {
                 let key =
                     to_client(destination.real).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+                if service.one_packet {
+                    // No reply is looked up, so the key may be another's.
+                    return Ok(Self {
+                        key,
+                        flags: Flags::ONE_PACKET,
+                        ..one_way
+                    });
+                }
                 let hash = ledger.table.hash(&key);
                 let taken_over = ledger.table.find(&key, hash).map(|found| found.id);
                 let is_free = taken_over.is_none_or(|id| {

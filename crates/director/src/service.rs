@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use weir_wire::{Endpoint, Protocol};
 
-use crate::{DestinationId, LocalPool, NextHopId, Schedule, ServiceId, TunnelId};
+use crate::{DestinationId, LocalPool, NextHopId, Schedule, ServiceId, Thresholds, TunnelId};
 
 /// What names a service: protocol, VIP and vport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +66,8 @@ pub struct Destination {
     /// Its weight, or while it drains the one it had before: 0 only if it never had any. mh keeps its clients' places
     /// by it.
     pub last_weight: u32,
+    /// How many connections it may have.
+    pub thresholds: Thresholds,
     /// How packets are forwarded.
     pub method: Method,
     /// Where its packets go on the wire.
@@ -92,19 +94,20 @@ pub struct Service {
     pub schedule: Arc<Schedule>,
     /// In the order in which they are written or were added.
     pub destinations: Vec<Destination>,
+    /// Each datagram is scheduled for itself, and no connection stays (one-packet scheduling). For UDP alone.
+    pub one_packet: bool,
     /// Changes whenever destinations or weights do: a scheduler that keeps a place starts anew.
     pub version: u32,
 }
 
 impl Service {
-    /// Whether replies come back through the director, of one destination at least.
+    /// Whether replies come back through the director and are translated, of one destination at least.
     pub(crate) fn has_replies(&self) -> bool {
-        self.destinations
-            .iter()
-            .any(|destination| match destination.method {
-                Method::Nat | Method::FullNat { .. } => true,
-                Method::Dr | Method::Tun(_) => false,
-            })
+        let has_replies = |destination: &Destination| match destination.method {
+            Method::Nat | Method::FullNat { .. } => true,
+            Method::Dr | Method::Tun(_) => false,
+        };
+        !self.one_packet && self.destinations.iter().any(has_replies)
     }
 }
 
@@ -115,6 +118,10 @@ pub struct Services {
     by_key: HashMap<ServiceKey, usize, RandomState>,
     /// Real servers whose gateway the director is.
     nat_servers: HashSet<IpAddr, RandomState>,
+    /// By `DestinationId`, as far as any has some: destinations are asked for theirs when connections end.
+    thresholds: Box<[Thresholds]>,
+    /// One bit for each `DestinationId`: whether a service has it.
+    present: Box<[u64]>,
 }
 
 impl Services {
@@ -131,10 +138,13 @@ impl Services {
             .filter(|destination| matches!(destination.method, Method::Nat))
             .map(|destination| destination.real.ip())
             .collect();
+        let (thresholds, present) = (thresholds(&list), present(&list));
         Self {
             list,
             by_key,
             nat_servers,
+            thresholds,
+            present,
         }
     }
 
@@ -142,6 +152,27 @@ impl Services {
     #[inline]
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.by_key.get(key).map(|place| &self.list[*place])
+    }
+
+    /// The thresholds of destinations, by number; those beyond the end have none.
+    #[inline]
+    pub(crate) fn thresholds(&self) -> &[Thresholds] {
+        &self.thresholds
+    }
+
+    /// Whether a service has a destination of this number: otherwise it was removed.
+    #[inline]
+    pub(crate) fn has_destination(&self, id: DestinationId) -> bool {
+        let word = self.present.get(id.0 as usize / 64);
+        word.is_some_and(|word| word >> (id.0 % 64) & 1 != 0)
+    }
+
+    /// Whether a service has this destination with weight 0.
+    pub(crate) fn drains(&self, key: &ServiceKey, id: DestinationId) -> bool {
+        self.find(key).is_some_and(|service| {
+            let mut all = service.destinations.iter();
+            all.any(|destination| destination.id == id && destination.is_draining())
+        })
     }
 
     /// Whether one destination at least of a service is reached by NAT.
@@ -160,4 +191,31 @@ impl Services {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.list.iter()
     }
+}
+
+fn thresholds(services: &[Arc<Service>]) -> Box<[Thresholds]> {
+    let limited = || {
+        let all = services.iter().flat_map(|service| &service.destinations);
+        all.filter(|destination| destination.thresholds != Thresholds::default())
+    };
+    let n = limited()
+        .map(|destination| destination.id.0 as usize + 1)
+        .max();
+    let mut thresholds = vec![Thresholds::default(); n.unwrap_or(0)];
+    for destination in limited() {
+        thresholds[destination.id.0 as usize] = destination.thresholds;
+    }
+    thresholds.into()
+}
+
+fn present(services: &[Arc<Service>]) -> Box<[u64]> {
+    let ids = || {
+        let all = services.iter().flat_map(|service| &service.destinations);
+        all.map(|destination| destination.id.0 as usize)
+    };
+    let mut present = vec![0_u64; ids().max().map_or(0, |id| id / 64 + 1)];
+    for id in ids() {
+        present[id / 64] |= 1 << (id % 64);
+    }
+    present.into()
 }

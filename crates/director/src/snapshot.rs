@@ -44,6 +44,44 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The kind of the TCP option that carries a client's address (TOA).
     pub toa_kind: u8,
+    /// What IPVS lets its users choose.
+    pub ipvs: IpvsSettings,
+    /// What becomes of connections to a destination that was removed.
+    pub removed_destination: RemovedDestination,
+}
+
+/// Settings of IPVS (`/proc/sys/net/ipv4/vs`), by its names and with its defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IpvsSettings {
+    /// A TCP segment that belongs to no connection opens one, unless it is a RST (`sloppy_tcp`).
+    pub sloppy_tcp: bool,
+    /// Which connections a SYN takes the place of (`conn_reuse_mode`).
+    pub reuse: Reuse,
+    /// A connection ends with its destination: at its next packet when that was removed, at its next SYN when that has
+    /// weight 0 (`expire_nodest_conn`).
+    pub ends_with_destination: bool,
+}
+
+/// Which connections a SYN with their client's address and L4 port takes the place of; of others it is a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// None (0).
+    Never,
+    /// Those in TIME_WAIT and CLOSE (1).
+    #[default]
+    Over,
+    /// Those in FIN_WAIT too, of which only the client's packets are seen (2 and 3).
+    OverOrFinWait,
+}
+
+/// What becomes of connections to a destination that was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RemovedDestination {
+    /// They run on to their end.
+    #[default]
+    Finish,
+    /// What clients send is dropped while the destination is gone; under `expire_nodest_conn` it ends them.
+    Ipvs,
 }
 
 impl Default for Settings {
@@ -51,6 +89,8 @@ impl Default for Settings {
         Self {
             timeouts: Timeouts::default(),
             toa_kind: 254,
+            ipvs: IpvsSettings::default(),
+            removed_destination: RemovedDestination::default(),
         }
     }
 }

@@ -18,6 +18,14 @@ pub struct Load {
     pub inactive: u32,
 }
 
+impl Load {
+    /// Active and inactive ones together.
+    #[inline]
+    pub fn n_connections(self) -> u64 {
+        u64::from(self.active) + u64::from(self.inactive)
+    }
+}
+
 impl Sum for Load {
     fn sum<I: Iterator<Item = Self>>(loads: I) -> Self {
         loads.fold(Self::default(), |sum, load| Self {

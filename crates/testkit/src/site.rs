@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use weir_director::{
     AddressUse, ClientAddress, Destination, DestinationId, Encapsulation, Generation, HashOptions,
-    L4PortRange, Link, LocalAddresses, LocalPool, Method, NextHop, NextHopId, NextHops, PortId,
-    Route, RouteTarget, Routes, Rss, Schedule, Scheduler, Seed, Service, ServiceId, ServiceKey,
-    Services, Settings, Snapshot, Steering, Timeouts, Tunnel, TunnelId,
+    IpvsSettings, L4PortRange, Link, LocalAddresses, LocalPool, Method, NextHop, NextHopId,
+    NextHops, PortId, RemovedDestination, Route, RouteTarget, Routes, Rss, Schedule, Scheduler,
+    Seed, Service, ServiceId, ServiceKey, Services, Settings, Snapshot, Steering, Thresholds,
+    Timeouts, Tunnel, TunnelId,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{L4Port, Protocol};
@@ -138,6 +139,8 @@ pub struct Site {
     l4_ports: L4PortRange,
     settings: Settings,
     by: By,
+    thresholds: Thresholds,
+    one_packet: bool,
     tunnels: Vec<Tunnel>,
     /// How the port towards the clients spreads packets, if it tells.
     clients: Option<Arc<Rss>>,
@@ -165,6 +168,8 @@ impl Site {
             local_addresses: Vec::new(),
             l4_ports: L4PortRange::DEFAULT,
             by: By::default(),
+            thresholds: Thresholds::default(),
+            one_packet: false,
             tunnels: Vec::new(),
             settings: Settings::default(),
             clients: None,
@@ -277,6 +282,7 @@ impl Site {
                     real,
                     weight: *weight,
                     last_weight,
+                    thresholds: self.thresholds,
                     method: match self.by {
                         By::FullNat => Method::FullNat {
                             pool: Arc::clone(&pool),
@@ -301,6 +307,7 @@ impl Site {
             key,
             schedule: Arc::new(Schedule::new(scheduler, &destinations)),
             destinations,
+            one_packet: self.one_packet && protocol == Protocol::Udp,
             version: place.map_or(0, |place| self.services[place].version + 1),
         };
         match place {
@@ -313,6 +320,18 @@ impl Site {
     /// How services that are added afterwards reach their destinations; FULLNAT with TOA where nothing is said.
     pub fn by(mut self, by: By) -> Self {
         self.by = by;
+        self
+    }
+
+    /// The thresholds of all destinations of services that are added afterwards; none where nothing is said.
+    pub fn thresholds(mut self, upper: u32, lower: u32) -> Self {
+        self.thresholds = Thresholds { upper, lower };
+        self
+    }
+
+    /// UDP services that are added afterwards schedule each datagram for itself, or do so no more.
+    pub fn one_packet(mut self, one_packet: bool) -> Self {
+        self.one_packet = one_packet;
         self
     }
 
@@ -413,6 +432,18 @@ impl Site {
     /// Other timeouts.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.settings.timeouts = timeouts;
+        self
+    }
+
+    /// Other settings of IPVS.
+    pub fn ipvs(mut self, ipvs: IpvsSettings) -> Self {
+        self.settings.ipvs = ipvs;
+        self
+    }
+
+    /// What becomes of connections to removed destinations.
+    pub fn removed_destination(mut self, removed: RemovedDestination) -> Self {
+        self.settings.removed_destination = removed;
         self
     }
 

@@ -39,6 +39,7 @@ struct Vicinity<'a> {
     vip: Option<SocketAddr>,
     /// The service's.
     method: &'a Method,
+    one_packet: bool,
     network: &'a Network,
     pools: &'a Pools,
 }
@@ -68,7 +69,6 @@ pub(super) fn resolve(
         }
         refuse_not_built(report, place, "persistence", &spec.persistence);
         refuse_not_built(report, place, "health", &spec.health);
-        refuse_not_built(report, place, "one_packet", &spec.one_packet);
     }
     services
 }
@@ -98,9 +98,11 @@ fn service(
         vip,
         pools,
     );
+    let one_packet = one_packet(report, spec.one_packet, protocol, place.field("one_packet"));
     let vicinity = Vicinity {
         vip,
         method: &method,
+        one_packet,
         network,
         pools,
     };
@@ -133,7 +135,7 @@ fn service(
         scheduler,
         scheduler_flags,
         persistence,
-        one_packet: spec.one_packet.unwrap_or_default(),
+        one_packet,
         method,
         destinations,
     };
@@ -240,6 +242,23 @@ fn resolve_scheduler(written: &Variant, at: Position) -> Result<Scheduler, Probl
     without_options(written, plain).map_err(|what| Problem { at, what })
 }
 
+fn one_packet(
+    report: &mut Report,
+    written: Option<bool>,
+    protocol: Option<Protocol>,
+    place: Place<'_>,
+) -> bool {
+    let one_packet = written.unwrap_or_default();
+    match (one_packet, protocol) {
+        (true, Some(Protocol::Tcp)) => {
+            let what = "one-packet scheduling is for datagrams, and this service is of TCP; write protocol: Udp, or remove it";
+            report.refuse(place.at(), what);
+            false
+        }
+        (_, Some(Protocol::Tcp | Protocol::Udp) | None) => one_packet,
+    }
+}
+
 fn hash_options(port: Option<bool>, fallback: Option<bool>) -> HashOptions {
     let default = HashOptions::default();
     HashOptions {
@@ -307,8 +326,24 @@ fn destination(
         method::resolve(report, Some(written), place, service.vip, service.pools)
     });
     let method = own_method.as_ref().unwrap_or(service.method);
-    refuse_not_built(report, place, "upper_threshold", &spec.upper_threshold);
-    refuse_not_built(report, place, "lower_threshold", &spec.lower_threshold);
+    if service.one_packet && matches!(method, Method::FullNat(_)) {
+        let what = "one-packet scheduling keeps no connection, without which no reply under FullNat finds its client; write method: Nat, Dr or Tun";
+        report.refuse(place.field("method").at(), what);
+    }
+    let mut threshold = |key: &str, written: Option<i64>| {
+        let most = i32::MAX.into();
+        let result = number_within("the threshold", written.unwrap_or(0), 0, most);
+        let number = report.keep(place.field(key).at(), result);
+        number.map_or(0, |number| number as u32)
+    };
+    let upper_threshold = threshold("upper_threshold", spec.upper_threshold);
+    let lower_threshold = threshold("lower_threshold", spec.lower_threshold);
+    if lower_threshold > upper_threshold {
+        let what = format!(
+            "the lower threshold {lower_threshold} is above the upper one, which is {upper_threshold}; write no more than that"
+        );
+        report.refuse(place.field("lower_threshold").at(), what);
+    }
     let weight = number_within(
         "the weight",
         spec.weight.unwrap_or(DEFAULT_WEIGHT.into()),
@@ -326,20 +361,12 @@ fn destination(
         .and_then(address::parse_endpoint)
         .and_then(|address| require_real_server(address, method, service, others));
     let address = report.keep(place.field("address").at(), address);
-    let mut threshold = |key: &str, written: Option<i64>| {
-        let most = i32::MAX.into();
-        let result = number_within("the threshold", written.unwrap_or(0), 0, most);
-        let number = report.keep(place.field(key).at(), result);
-        number.map_or(0, |number| number as u32)
-    };
-    let upper_threshold = threshold("upper_threshold", spec.upper_threshold);
-    let lower_threshold = threshold("lower_threshold", spec.lower_threshold);
     Some(Destination {
         address: address?,
         weight: weight.map_or(DEFAULT_WEIGHT, |weight| weight as u16),
-        method: own_method,
         upper_threshold,
         lower_threshold,
+        method: own_method,
     })
 }
 

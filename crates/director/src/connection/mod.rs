@@ -1,6 +1,6 @@
 //! The connection table of one worker: no lock, no pointer, no allocation after start.
 //!
-//! Promises: both keys of a living connection are in the index (of one that is seen one way only, its one key), or
+//! Promises: both keys of a living connection are in the index (of one that is seen one way only, or for one packet, its one key), or
 //! neither; a connection that receives packets
 //! does not expire; time and memory per operation are bounded.
 //! Does not know: services, schedulers, how packets are rewritten.

@@ -83,6 +83,11 @@ impl Flags {
     pub(crate) const ONE_WAY: Self = Self(1 << 9);
     /// Inbound packets go through a tunnel (TUN), whose number stands in place of the outbound next hop.
     pub(crate) const TUNNEL: Self = Self(1 << 10);
+    /// It ends with the packet that opened it (one-packet scheduling): no outbound packet is ever looked up. Only the
+    /// client pair is in the index.
+    pub(crate) const ONE_PACKET: Self = Self(1 << 11);
+    /// What has one key in the index.
+    pub(crate) const ONE_KEY: Self = Self(Self::ONE_WAY.0 | Self::ONE_PACKET.0);
     /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
     pub(crate) const SHIFTED: Self = Self(1 << 6);
 

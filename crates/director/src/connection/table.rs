@@ -289,7 +289,7 @@ impl Table {
             Slot::new(id, Direction::Outbound),
         );
         let mut indexed = self.index.insert(client, inbound);
-        if indexed.is_ok() && !new.flags.has(Flags::ONE_WAY) {
+        if indexed.is_ok() && !new.flags.has(Flags::ONE_KEY) {
             indexed = self.index.insert(server, outbound);
             if indexed.is_err() {
                 self.index.remove(client, inbound);
@@ -334,7 +334,7 @@ impl Table {
         let [client, server] = self.hashes(&self.keys(id));
         let connection = *self.slab.get(id);
         self.index.remove(client, Slot::new(id, Direction::Inbound));
-        if !connection.flags.has(Flags::ONE_WAY) {
+        if !connection.flags.has(Flags::ONE_KEY) {
             self.index
                 .remove(server, Slot::new(id, Direction::Outbound));
         }

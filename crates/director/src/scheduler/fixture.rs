@@ -5,9 +5,10 @@ use std::sync::Arc;
 use weir_wire::Protocol;
 
 use super::*;
+use crate::threshold::Overloads;
 use crate::{
     ClientAddress, DestinationId, L4PortRange, LocalPool, Method, NextHopId, Seed, ServiceId,
-    ServiceKey, WorkerId,
+    ServiceKey, Thresholds, WorkerId,
 };
 
 /// A service, and what one worker keeps for it.
@@ -16,6 +17,9 @@ pub(super) struct Bench {
     pub(super) records: Records,
     /// By `DestinationId`, which is the number of the destination in the order of writing.
     pub(super) loads: Vec<Load>,
+    pub(super) overloads: Overloads,
+    /// By `DestinationId`; none at first.
+    pub(super) thresholds: Vec<Thresholds>,
     pub(super) now: Tick,
 }
 
@@ -35,6 +39,7 @@ pub(super) fn destinations(all: &[(Endpoint, u32, u32)]) -> Vec<Destination> {
             real: *real,
             weight: *weight,
             last_weight: *last_weight,
+            thresholds: Thresholds::default(),
             method: Method::FullNat {
                 pool: Arc::clone(&pool),
                 client_address: ClientAddress::Toa,
@@ -64,8 +69,11 @@ impl Bench {
                 },
                 schedule: Arc::new(Schedule::new(scheduler, &destinations)),
                 destinations,
+                one_packet: false,
                 version: 0,
             },
+            overloads: Overloads::new().unwrap(),
+            thresholds: Vec::new(),
             records: Records::new(Seed([1, 2, 3, 4]), WorkerId(0)).unwrap(),
             now: Tick(1_000_000),
         }
@@ -96,8 +104,12 @@ impl Bench {
             virtual_endpoint: self.service.key.virtual_endpoint,
             now: self.now,
         };
+        for (id, load) in (0..).map(DestinationId).zip(&self.loads) {
+            self.overloads.judge(id, *load, &self.thresholds);
+        }
+        let overloads = self.overloads.view(&self.thresholds);
         self.service
-            .pick(&applicant, &mut self.records, &self.loads)
+            .pick(&applicant, &mut self.records, &self.loads, overloads)
             .map(|destination| destination.id.0 as usize)
     }
 

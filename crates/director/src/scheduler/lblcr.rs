@@ -118,6 +118,7 @@ mod tests {
             let list = List {
                 rows: &bench.service.schedule.rows,
                 loads: &bench.loads,
+                overloads: bench.overloads.view(&[]),
             };
             let is_picked = |(_, row): (usize, &Row)| row.id.0 as usize == picked;
             let locality = bench.records.locality(ServiceId(0));

@@ -5,6 +5,7 @@
 
 use crate::DestinationId;
 use crate::service::Destination;
+use crate::threshold::OverloadsView;
 use crate::totals::Load;
 
 /// What a scheduler needs to know of a destination, 8 bytes: lists are walked.
@@ -30,13 +31,14 @@ pub(super) struct List<'a> {
     pub(super) rows: &'a [Row],
     /// By `DestinationId`, of which every row's is one: the connections of all workers.
     pub(super) loads: &'a [Load],
+    pub(super) overloads: OverloadsView<'a>,
 }
 
 impl<'a> List<'a> {
-    /// Whether the destination may get a new connection. Connection thresholds are to join here.
+    /// Whether the destination may get a new connection.
     #[inline]
     pub(super) fn is_open(self, row: &Row) -> bool {
-        row.weight != 0
+        row.weight != 0 && !self.overloads.is_overloaded(row.id, || self.load(row))
     }
 
     /// `place`, if the destination there may get a new connection.

@@ -1,6 +1,6 @@
 //! Schedulers: which destination gets a new connection. Each is that of Linux IPVS (6.1) of the same name.
 //!
-//! Promises: a destination of weight 0 is never picked. sh, dh and mh pick the same destination as IPVS for the same
+//! Promises: a destination of weight 0 is never picked, nor is one above its thresholds, but where IPVS does it too (lblc). sh, dh and mh pick the same destination as IPVS for the same
 //! service, whoever asks and whenever. With one worker the others give IPVS's sequence too; several give it each for
 //! itself. A pick allocates nothing.
 //! Does not know: packets and connections.
@@ -35,6 +35,7 @@ use weir_wire::Endpoint;
 
 use crate::Tick;
 use crate::service::{Destination, Service};
+use crate::threshold::OverloadsView;
 use crate::totals::Load;
 
 use buckets::Buckets;
@@ -174,10 +175,12 @@ impl Service {
         applicant: &Applicant,
         records: &mut Records,
         loads: &[Load],
+        overloads: OverloadsView<'_>,
     ) -> Option<&Destination> {
         let list = List {
             rows: &self.schedule.rows,
             loads,
+            overloads,
         };
         let now = applicant.now;
         let place = match &self.schedule.rule {

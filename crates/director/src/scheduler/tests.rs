@@ -3,6 +3,7 @@
 use super::fixture::{Bench, assert_shares};
 use super::records::Random;
 use super::*;
+use crate::Thresholds;
 use crate::totals::Load;
 
 fn sequence(scheduler: Scheduler, weights: &[u32], n: usize) -> String {
@@ -212,6 +213,115 @@ fn choices_by_load_are_those_of_the_definition() {
             assert_eq!(bench.pick(), due, "{scheduler} {weights:?} {loads:?}");
         }
     }
+}
+
+/// Overloads every destination of `numbers`, by a threshold that its load has reached.
+fn overload(bench: &mut Bench, numbers: &[usize]) {
+    let thresholds = |number| Thresholds {
+        upper: if numbers.contains(&number) { 5 } else { 0 },
+        lower: 1,
+    };
+    bench.thresholds = (0..bench.loads.len()).map(thresholds).collect();
+    for number in numbers {
+        bench.loads[*number].inactive += 5;
+    }
+}
+
+#[test]
+fn nobody_picks_what_is_overloaded() {
+    for scheduler in ALL {
+        let mut bench = Bench::new(scheduler, &[1, 7, 9]);
+        overload(&mut bench, &[0, 2]);
+        for cport in 0..1000 {
+            let picked = bench.pick_for(Endpoint::new([192, 0, 2, 1].into(), cport));
+            let may_refuse = scheduler == Scheduler::Dh;
+            assert!(
+                picked == Some(1) || (picked.is_none() && may_refuse),
+                "{scheduler} picked {picked:?}"
+            );
+        }
+        overload(&mut bench, &[0, 1, 2]);
+        // A cached destination is not asked, as in IPVS.
+        let is_cached = scheduler == Scheduler::Lblc;
+        assert_eq!(bench.pick(), is_cached.then_some(1), "{scheduler}");
+    }
+}
+
+/// For those that go by load, an overloaded destination is as good as one that drains.
+#[test]
+fn choices_by_load_leave_overloaded_ones_out() {
+    let mut random = Random(44);
+    for _ in 0..5_000 {
+        let n = 1 + random.up_to(7) as usize;
+        let weights: Vec<u32> = (0..n).map(|_| random.up_to(4) as u32).collect();
+        let overloaded: Vec<usize> = (0..n).filter(|_| random.up_to(2) == 0).collect();
+        let open = |number| !overloaded.contains(&number);
+        let left: Vec<u32> = (0..n)
+            .map(|number| if open(number) { weights[number] } else { 0 })
+            .collect();
+        for scheduler in [
+            Scheduler::Rr,
+            Scheduler::Lc,
+            Scheduler::Wlc,
+            Scheduler::Sed,
+            Scheduler::Nq,
+            Scheduler::Fo,
+            Scheduler::Ovf,
+        ] {
+            let mut bench = Bench::new(scheduler, &weights);
+            for load in &mut bench.loads {
+                load.active = random.up_to(6) as u32;
+            }
+            overload(&mut bench, &overloaded);
+            let mut twin = Bench::new(scheduler, &left);
+            twin.loads.clone_from(&bench.loads);
+            assert_eq!(
+                bench.pick(),
+                twin.pick(),
+                "{scheduler} {weights:?} {left:?}"
+            );
+        }
+    }
+}
+
+/// Who was theirs is refused, or passed on; nobody else moves.
+#[test]
+fn clients_of_overloaded_ones_are_refused_or_passed_on() {
+    for scheduler in [Scheduler::Sh, Scheduler::Mh] {
+        for fallback in [false, true] {
+            let options = HashOptions {
+                port: true,
+                fallback,
+            };
+            let mut before = Bench::new(scheduler(options), &[1, 2, 3]);
+            let mut after = Bench::new(scheduler(options), &[1, 2, 3]);
+            overload(&mut after, &[1]);
+            let mut n_theirs = 0;
+            for cport in 0..500 {
+                let client = Endpoint::new([192, 0, 2, 1].into(), cport);
+                match (before.pick_for(client), after.pick_for(client)) {
+                    (Some(1), now) => {
+                        n_theirs += 1;
+                        assert!(now.is_some() == fallback && now != Some(1), "{now:?}");
+                    }
+                    (was, now) => assert_eq!(was, now),
+                }
+            }
+            assert_ne!(n_theirs, 0);
+        }
+    }
+}
+
+#[test]
+fn lblcr_passes_over_an_overloaded_member_of_its_set() {
+    let mut bench = Bench::new(Scheduler::Lblcr, &[9, 9]);
+    assert_eq!(bench.sequence(2), "22");
+    overload(&mut bench, &[1]);
+    assert_eq!(bench.sequence(2), "11");
+    bench.loads[1].inactive = 0;
+    bench.loads[0].inactive = 600;
+    bench.loads[1].active = 0;
+    assert_eq!(bench.sequence(1), "2", "both are in the set now");
 }
 
 /// wrr against the plainest form of its rule: in rounds from the largest weight down by the divisor, everyone who has

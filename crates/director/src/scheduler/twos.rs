@@ -89,6 +89,7 @@ mod tests {
         let list = List {
             rows: &bench.service.schedule.rows,
             loads: &bench.loads,
+            overloads: bench.overloads.view(&[]),
         };
         let wheel = Wheel::new(list.rows);
         let mut random = Random(7);

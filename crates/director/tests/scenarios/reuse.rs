@@ -1,7 +1,7 @@
-//! The same client tuple again (`conn_reuse_mode` 1 of IPVS).
+//! The same client tuple again (`conn_reuse_mode` of IPVS; 1 where nothing is said).
 
-use weir_director::{Scheduler, State};
-use weir_testkit::{IPV4, IPV6, LAN_MAC, Rig, Site, tcp};
+use weir_director::{IpvsSettings, Reuse, Scheduler, State};
+use weir_testkit::{By, IPV4, IPV6, LAN_MAC, Rig, Site, tcp};
 use weir_wire::Protocol;
 
 use crate::conversation::Conversation;
@@ -79,4 +79,65 @@ fn only_a_clients_syn_begins_anew() {
         rig.forward(&frame);
         assert_eq!(rig.connection().local, first.local);
     }
+}
+
+/// The end of the transcript "DR": a SYN in FIN_WAIT, in modes 1 and 3.
+#[test]
+fn a_syn_in_fin_wait_of_a_one_way_connection_begins_anew_in_mode_3() {
+    for (reuse, is_anew) in [
+        (Reuse::Over, false),
+        (Reuse::OverOrFinWait, true),
+        (Reuse::Never, false),
+    ] {
+        for family in [IPV4, IPV6] {
+            let mut rig = rig_by(By::Dr, reuse);
+            let segment = || tcp(family.client, family.vip);
+            let first = rig.forward(&segment().syn()).destination_mac;
+            rig.forward(&segment().ack(1));
+            rig.forward(&segment().fin().ack(1));
+            assert_eq!(rig.connection().state, State::FinWait);
+            let second = rig.forward(&segment().syn()).destination_mac;
+            assert_eq!(second != first, is_anew, "{reuse:?}");
+            assert_eq!(rig.connection().state, State::SynRecv);
+        }
+    }
+}
+
+/// Where the real server's packets are seen, FIN_WAIT is not the end.
+#[test]
+fn a_syn_in_fin_wait_under_nat_passes_through_in_mode_3() {
+    let mut rig = rig_by(By::FullNat, Reuse::OverOrFinWait);
+    let first = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    rig.forward(&first.outbound(1, 1).fin());
+    assert_eq!(rig.connection().state, State::FinWait);
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn());
+    assert_eq!(sent.destination, first.real);
+}
+
+/// Mode 0: a SYN is a packet of the connection that there is, whatever its state.
+#[test]
+fn in_mode_0_nothing_begins_anew() {
+    let mut rig = rig_by(By::FullNat, Reuse::Never);
+    let first = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
+    first.close(&mut rig);
+    let sent = rig.forward(&tcp(IPV4.client, IPV4.vip).syn());
+    assert_eq!((sent.source, sent.destination), (first.local, first.real));
+    assert_eq!(rig.connection().state, State::SynRecv);
+}
+
+fn rig_by(by: By, reuse: Reuse) -> Rig {
+    let site = [IPV4, IPV6]
+        .iter()
+        .fold(Site::new().by(by), |site, family| {
+            let reals = [family.real, family.other_real].map(|real| match by {
+                By::FullNat | By::Nat => real.to_owned(),
+                By::Dr | By::Tun(_) => real.replace("8080", "80"),
+            });
+            let destinations = [(reals[0].as_str(), 1), (reals[1].as_str(), 1)];
+            site.service(Protocol::Tcp, family.vip, Scheduler::Rr, &destinations)
+        });
+    Rig::new(site.ipvs(IpvsSettings {
+        reuse,
+        ..IpvsSettings::default()
+    }))
 }

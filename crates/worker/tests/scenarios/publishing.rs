@@ -204,6 +204,30 @@ fn the_load_of_other_workers_counts() {
     assert_eq!(n_other, 5, "once level they stay so");
 }
 
+/// A destination that one worker has filled up gets nothing from another, until the first one's connections have ended.
+#[test]
+fn a_threshold_is_for_all_workers_together() {
+    let site = Site::new().workers(2).thresholds(5, 0);
+    let mut team = Team::new(Plan::new(lc(site, [1, 0])));
+    let first: Vec<_> = team.clients(0, Protocol::Udp).take(5).collect();
+    let second: Vec<_> = team.clients(1, Protocol::Udp).take(2).collect();
+    for client in first {
+        team.arrive(0, WAN, &datagram(client));
+    }
+    team.turn(0);
+    assert_eq!(team.sent(0, LAN).len(), 5);
+    let mut try_second = |time, client, due| {
+        team.pass(time);
+        team.turn(0);
+        team.turn(1);
+        team.arrive(1, WAN, &datagram(client));
+        team.turn(1);
+        assert_eq!(team.sent(1, LAN).len(), due);
+    };
+    try_second(Duration::from_millis(2), second[0], 0);
+    try_second(Duration::from_secs(301), second[1], 1);
+}
+
 /// A worker's own connections, which it publishes too, do not count twice.
 #[test]
 fn ones_own_load_counts_once() {
