@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::{NextHop, PuntReason, Snapshot, Tick, Verdict};
 
 /// Rewrites a TCP segment or UDP datagram of a connection. `Err`: it is as it came in.
-#[inline]
+#[inline(always)]
 pub(super) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,

@@ -22,7 +22,7 @@ use crate::ledger::Ledger;
 use crate::{DropReason, PuntReason, Snapshot, Tick, Verdict};
 
 /// Forwards a packet of a connection, or an ICMP error about one.
-#[inline]
+#[inline(always)]
 pub(crate) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,
