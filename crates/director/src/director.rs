@@ -177,7 +177,8 @@ impl Director {
                     }
                     verdict
                 }
-                Ok(Way::Route(hop)) => forward::route(packet, &lookup.headers, hop, snapshot),
+                Ok(Way::Route(hop)) => forward::route(packet, &lookup.headers, hop, snapshot)
+                    .unwrap_or_else(|refusal| refusal),
                 Err(verdict) => verdict,
             };
         }

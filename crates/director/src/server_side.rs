@@ -1,6 +1,6 @@
 //! A new connection's other half: what its destination's method needs between the director and the real server.
 //!
-//! Promises: the replies' key is free, or the connection that stands under it is over.
+//! Promises: the replies' key is free, or the connection that stands under it is over, or goes for this one.
 //! Does not know: services, schedulers.
 
 use weir_wire::{FlowKey, Protocol};
@@ -22,7 +22,7 @@ pub(crate) struct ServerSide {
     pub(crate) flags: Flags,
     /// TUN's tunnel, in place of the next hop of replies that are never seen.
     pub(crate) tunnel: Option<NextHopId>,
-    /// The connection that is over but still stands under that key; it has to go first.
+    /// The connection that still stands under that key; it has to go first.
     pub(crate) taken_over: Option<EntryId>,
     /// Whether the real server sees an end that is lent to one client after the other.
     pub(crate) is_lent: bool,

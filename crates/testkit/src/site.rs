@@ -124,6 +124,18 @@ pub enum By {
     Tun(Encapsulation),
 }
 
+impl By {
+    /// The real server as it is reached: under DR and TUN at the VIP's L4 port.
+    pub fn endpoint(self, real: &str, vip: &str) -> String {
+        let (mut real, vip) = (real.into_endpoint(), vip.into_endpoint());
+        match self {
+            Self::FullNat | Self::Nat => {}
+            Self::Dr | Self::Tun(_) => real.set_port(vip.port()),
+        }
+        real.to_string()
+    }
+}
+
 /// The network around the director.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -199,6 +211,20 @@ impl Site {
     pub fn with_one_server(protocol: Protocol) -> Self {
         [IPV4, IPV6].iter().fold(Self::new(), |site, family| {
             site.service(protocol, family.vip, Scheduler::Rr, &[(family.real, 1)])
+        })
+    }
+
+    /// Services of these protocols for each family, with its two real servers in turn, reached by `by`: under DR and TUN
+    /// at the vport.
+    pub fn with_two_servers(by: By, protocols: &[Protocol]) -> Self {
+        let families = [IPV4, IPV6];
+        let services = families
+            .iter()
+            .flat_map(|family| protocols.iter().map(move |protocol| (family, *protocol)));
+        services.fold(Self::new().by(by), |site, (family, protocol)| {
+            let reals = [family.real, family.other_real].map(|real| by.endpoint(real, family.vip));
+            let destinations = reals.each_ref().map(|real| (real.as_str(), 1));
+            site.service(protocol, family.vip, Scheduler::Rr, &destinations)
         })
     }
 

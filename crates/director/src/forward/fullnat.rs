@@ -10,7 +10,7 @@ use weir_wire::{Content, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp};
 use super::{client_address, sequence};
 use crate::connection::{Connection, Direction, Flags, Found, Table};
 use crate::ledger::Ledger;
-use crate::{NextHop, PuntReason, Snapshot, Tick, Verdict};
+use crate::{NextHop, Snapshot, Tick, Verdict};
 
 /// Rewrites a TCP segment or UDP datagram of a connection. `Err`: it is as it came in.
 #[inline(always)]
@@ -24,7 +24,8 @@ pub(super) fn apply(
 ) -> Result<Verdict, Verdict> {
     let Found { id, direction } = found;
     let connection = ledger.table.get(id);
-    let hop = snapshot.next_hops.get(connection.next_hop(direction));
+    let hop_id = connection.next_hop(direction);
+    let hop = snapshot.next_hops.get(hop_id);
     let is_toa_due = direction == Direction::Inbound
         && connection.flags.has(Flags::TOA)
         && client_address::is_due(connection, headers);
@@ -34,9 +35,7 @@ pub(super) fn apply(
         0
     };
     // (1) Whatever refuses the packet does so before its first byte changes.
-    if u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(hop.mtu) || headers.ttl <= 1 {
-        return Err(refuse(headers, connection, direction, hop, growth));
-    }
+    super::check_way(headers, hop_id, hop, growth)?;
     // (2) The connection learns of it.
     let is_plain = is_plain(headers, connection, direction);
     ledger.count(found, headers.ip_bytes(), now);
@@ -98,27 +97,6 @@ fn attend(
             edit_inbound(header, headers, connection, is_toa_due, toa_kind);
         }
         Direction::Outbound => edit_outbound(header, headers, connection),
-    }
-}
-
-/// Why a packet, to be forwarded with `growth` more bytes, goes no further.
-#[cold]
-fn refuse(
-    headers: &Headers,
-    connection: &Connection,
-    direction: Direction,
-    hop: &NextHop,
-    growth: u16,
-) -> Verdict {
-    let mtu = hop.mtu.saturating_sub(growth);
-    if !hop.is_resolved() {
-        Verdict::Punt(PuntReason::NeighbourUnresolved(
-            connection.next_hop(direction),
-        ))
-    } else if headers.ip_bytes() > mtu {
-        super::refuse_size(headers, mtu)
-    } else {
-        Verdict::Punt(PuntReason::TtlExceeded)
     }
 }
 

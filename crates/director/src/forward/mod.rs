@@ -19,7 +19,7 @@ use weir_wire::{Content, Headers, Packet, ipv4, ipv6};
 
 use crate::connection::{Flags, Found};
 use crate::ledger::Ledger;
-use crate::{DropReason, PuntReason, Snapshot, Tick, Verdict};
+use crate::{DropReason, NextHop, NextHopId, PuntReason, Snapshot, Tick, Verdict};
 
 /// Forwards a packet of a connection, or an ICMP error about one.
 #[inline(always)]
@@ -61,13 +61,36 @@ fn decrement_ttl(frame: &mut [u8], headers: &Headers) {
     }
 }
 
-/// What happens to a packet that is too large for its next hop, where `mtu` bytes of it would have gone through: its
-/// sender is told, also when it allowed fragmentation (which weir does not do), unless it is an ICMP error.
+/// Refuses a packet, to be sent to `hop` with `growth` more bytes, that cannot go there: before its first byte changes.
+#[inline]
+fn check_way(
+    headers: &Headers,
+    hop_id: NextHopId,
+    hop: &NextHop,
+    growth: u16,
+) -> Result<(), Verdict> {
+    let is_too_big = u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(hop.mtu);
+    if is_too_big || headers.ttl <= 1 {
+        return Err(refuse(headers, hop_id, hop, growth));
+    }
+    Ok(())
+}
+
+/// What happens to such a packet: its sender is told, of one that is too large also where it allowed fragmentation
+/// (which weir does not do), unless it is an ICMP error (RFC 1122 §3.2.2).
 #[cold]
-fn refuse_size(headers: &Headers, mtu: u16) -> Verdict {
-    if headers.content == Content::IcmpError {
-        Verdict::Drop(DropReason::TooBig)
-    } else {
-        Verdict::Punt(PuntReason::TooBig { mtu })
+fn refuse(headers: &Headers, hop_id: NextHopId, hop: &NextHop, growth: u16) -> Verdict {
+    let mtu = hop.mtu.saturating_sub(growth);
+    let is_too_big = headers.ip_bytes() > mtu;
+    match (headers.content, is_too_big) {
+        _ if !hop.is_resolved() => Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id)),
+        (Content::IcmpError, true) => Verdict::Drop(DropReason::TooBig),
+        (Content::IcmpError, false) => Verdict::Drop(DropReason::TtlExceeded),
+        (Content::Tcp | Content::Udp | Content::Icmp | Content::Arp, true) => {
+            Verdict::Punt(PuntReason::TooBig { mtu })
+        }
+        (Content::Tcp | Content::Udp | Content::Icmp | Content::Arp, false) => {
+            Verdict::Punt(PuntReason::TtlExceeded)
+        }
     }
 }

@@ -8,7 +8,7 @@ use weir_wire::{Content, Headers};
 
 use crate::connection::Found;
 use crate::ledger::Ledger;
-use crate::{DropReason, NextHop, PuntReason, Snapshot, Tick, Verdict};
+use crate::{NextHop, Snapshot, Tick, Verdict};
 
 /// Sees whether a packet, to be sent with `growth` more bytes, may go on, and lets the connection learn of it. Returns
 /// where it goes.
@@ -23,20 +23,7 @@ pub(super) fn admit<'a>(
 ) -> Result<&'a NextHop, Verdict> {
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    if u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(hop.mtu) {
-        return Err(if hop.is_resolved() {
-            super::refuse_size(headers, hop.mtu.saturating_sub(growth))
-        } else {
-            Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id))
-        });
-    }
-    if headers.ttl <= 1 {
-        return Err(if headers.content == Content::IcmpError {
-            Verdict::Drop(DropReason::TtlExceeded)
-        } else {
-            Verdict::Punt(PuntReason::TtlExceeded)
-        });
-    }
+    super::check_way(headers, hop_id, hop, growth)?;
     ledger.count(found, headers.ip_bytes(), now);
     if headers.content == Content::Tcp {
         ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);

@@ -7,10 +7,9 @@
 use weir_wire::checksum::Delta;
 use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6, toa};
 
-use super::refuse_size;
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
-use crate::{DropReason, PuntReason, Snapshot, Verdict};
+use crate::{DropReason, Snapshot, Verdict};
 
 /// Rewrites an ICMP or ICMPv6 error on its way in `found.direction`. `Err`: it is as it came in.
 #[cold]
@@ -24,15 +23,7 @@ pub(super) fn apply(
     let connection = ledger.table.get(found.id);
     let hop_id = connection.next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    if !hop.is_resolved() {
-        return Err(Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id)));
-    }
-    if headers.ip_bytes() > hop.mtu {
-        return Err(refuse_size(headers, hop.mtu));
-    }
-    if headers.ttl <= 1 {
-        return Err(Verdict::Drop(DropReason::TtlExceeded));
-    }
+    super::check_way(headers, hop_id, hop, 0)?;
     // The quoted packet becomes the one that the error's receiver sent: its own pair, in the other direction.
     let quoted = ledger.table.key(found.id, found.direction.turned());
     let frame = packet.frame_mut();

@@ -4,28 +4,20 @@
 
 use weir_wire::{Headers, Packet, ethernet};
 
-use crate::{NextHopId, PuntReason, Snapshot, Verdict};
+use crate::{NextHopId, Snapshot, Verdict};
 
-/// Sends a packet on to a next hop.
+/// Sends a packet on to a next hop. `Err`: it is as it came in.
 #[cold]
 pub(crate) fn route(
     packet: &mut Packet<'_>,
     headers: &Headers,
     hop_id: NextHopId,
     snapshot: &Snapshot,
-) -> Verdict {
+) -> Result<Verdict, Verdict> {
     let hop = snapshot.next_hops.get(hop_id);
-    if !hop.is_resolved() {
-        return Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id));
-    }
-    if headers.ip_bytes() > hop.mtu {
-        return super::refuse_size(headers, hop.mtu);
-    }
-    if headers.ttl <= 1 {
-        return Verdict::Punt(PuntReason::TtlExceeded);
-    }
+    super::check_way(headers, hop_id, hop, 0)?;
     let frame = packet.frame_mut();
     super::decrement_ttl(frame, headers);
     ethernet::rewrite(frame, &hop.ethernet);
-    Verdict::Transmit(hop.port)
+    Ok(Verdict::Transmit(hop.port))
 }

@@ -14,26 +14,8 @@ use weir_wire::{Endpoint, Protocol};
 
 const FAMILIES: [Family; 2] = [IPV4, IPV6];
 
-/// One TCP and one UDP service of each family with two real servers.
 fn site(by: By) -> Site {
-    FAMILIES.iter().fold(Site::new().by(by), |site, family| {
-        let reals = match by {
-            By::FullNat | By::Nat => [family.real, family.other_real].map(String::from),
-            By::Dr | By::Tun(_) => [family.real, family.other_real].map(at_vport),
-        };
-        let destinations = [(reals[0].as_str(), 1), (reals[1].as_str(), 1)];
-        [Protocol::Tcp, Protocol::Udp]
-            .into_iter()
-            .fold(site, |site, protocol| {
-                site.service(protocol, family.vip, Scheduler::Rr, &destinations)
-            })
-    })
-}
-
-/// A real server as DR and TUN reach it.
-fn at_vport(real: &str) -> String {
-    let real = real.into_endpoint();
-    Endpoint::new(real.ip(), 80).to_string()
+    Site::with_two_servers(by, &[Protocol::Tcp, Protocol::Udp])
 }
 
 fn rig(by: By) -> Rig {
@@ -528,13 +510,12 @@ fn tun_puts_the_packet_into_another() {
     ];
     for (encapsulation, shim_bytes) in kinds {
         for (family, other) in [(IPV4, IPV4), (IPV6, IPV6), (IPV4, IPV6), (IPV6, IPV4)] {
-            let real = at_vport(other.real);
-            let site = Site::new().by(By::Tun(encapsulation)).service(
-                Protocol::Tcp,
-                family.vip,
-                Scheduler::Rr,
-                &[(&real, 1)],
-            );
+            let by = By::Tun(encapsulation);
+            let real = by.endpoint(other.real, family.vip);
+            let site =
+                Site::new()
+                    .by(by)
+                    .service(Protocol::Tcp, family.vip, Scheduler::Rr, &[(&real, 1)]);
             let mut rig = Rig::new(site);
             let (client, vip) = (family.client, family.vip);
             let real = real.into_endpoint().ip();

@@ -126,16 +126,7 @@ fn in_mode_0_nothing_begins_anew() {
 }
 
 fn rig_by(by: By, reuse: Reuse) -> Rig {
-    let site = [IPV4, IPV6]
-        .iter()
-        .fold(Site::new().by(by), |site, family| {
-            let reals = [family.real, family.other_real].map(|real| match by {
-                By::FullNat | By::Nat => real.to_owned(),
-                By::Dr | By::Tun(_) => real.replace("8080", "80"),
-            });
-            let destinations = [(reals[0].as_str(), 1), (reals[1].as_str(), 1)];
-            site.service(Protocol::Tcp, family.vip, Scheduler::Rr, &destinations)
-        });
+    let site = Site::with_two_servers(by, &[Protocol::Tcp]);
     Rig::new(site.ipvs(IpvsSettings {
         reuse,
         ..IpvsSettings::default()

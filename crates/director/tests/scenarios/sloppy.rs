@@ -1,6 +1,6 @@
 //! TCP segments in mid-stream that belong to no connection (`sloppy_tcp` of IPVS).
 
-use weir_director::{IpvsSettings, PuntReason, Scheduler, State, Verdict};
+use weir_director::{IpvsSettings, PuntReason, State, Verdict};
 use weir_testkit::{By, IPV4, IPV6, LAN, Rig, Site, decode, tcp};
 use weir_wire::Protocol;
 
@@ -8,16 +8,7 @@ use crate::conversation::client;
 
 /// Two real servers in turn.
 fn rig(by: By, sloppy_tcp: bool) -> Rig {
-    let site = [IPV4, IPV6]
-        .iter()
-        .fold(Site::new().by(by), |site, family| {
-            let reals = [family.real, family.other_real].map(|real| match by {
-                By::FullNat | By::Nat => real.to_owned(),
-                By::Dr | By::Tun(_) => real.replace("8080", "80"),
-            });
-            let destinations = [(reals[0].as_str(), 1), (reals[1].as_str(), 1)];
-            site.service(Protocol::Tcp, family.vip, Scheduler::Rr, &destinations)
-        });
+    let site = Site::with_two_servers(by, &[Protocol::Tcp]);
     Rig::new(site.ipvs(IpvsSettings {
         sloppy_tcp,
         ..IpvsSettings::default()
