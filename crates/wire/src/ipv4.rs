@@ -139,6 +139,7 @@ impl NewHeader {
 
     /// As [`Self::write`], of a packet that carries another: it has that one's traffic class, and may be fragmented
     /// where that one may; then it has an identification of its own (RFC 6864).
+    #[inline]
     pub fn write_carrying(
         &self,
         traffic_class: u8,
@@ -159,8 +160,8 @@ impl NewHeader {
         header[9] = self.protocol;
         header[12..16].copy_from_slice(&self.source.octets());
         header[16..].copy_from_slice(&self.destination.octets());
-        let checksum = checksum::of(&[&header]);
-        header[10..12].copy_from_slice(&checksum);
+        let checksum = !checksum::sum(&header);
+        header[10..12].copy_from_slice(&checksum.to_ne_bytes());
         header
     }
 }

@@ -166,6 +166,7 @@ impl NewHeader {
     }
 
     /// As [`Self::write`], of a packet that carries another and has that one's traffic class.
+    #[inline]
     pub fn write_carrying(&self, traffic_class: u8) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         header[0] = 0x60 | traffic_class >> 4;

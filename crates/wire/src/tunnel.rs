@@ -26,8 +26,6 @@ const UDP: u8 = 17;
 const GRE_CHECKSUM: u8 = 0x80;
 const GRE_BYTES: usize = 4;
 const GUE_BYTES: usize = 4;
-/// Bytes of the longest outer header: IPv6, UDP, GUE; GRE with a checksum is as long.
-const MAX_BYTES: usize = ipv6::HEADER_BYTES + udp::HEADER_BYTES + GUE_BYTES;
 
 /// What stands between the outer IP header and the inner packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,16 +56,6 @@ pub struct Tunnel {
     encapsulation: Encapsulation,
 }
 
-/// What differs from packet to packet.
-#[derive(Clone, Copy, Debug)]
-pub struct PerPacket {
-    /// Identification of an outer IPv4 packet that may be fragmented.
-    pub identification: u16,
-    /// A number that is the same for all packets of a flow: from it comes GUE's source port, so that the way there
-    /// and the far end's queues are shared out.
-    pub flow_hash: u64,
-}
-
 impl Tunnel {
     /// A tunnel between two addresses of one family; `None` when they are not.
     pub fn new(local: IpAddr, remote: IpAddr, encapsulation: Encapsulation) -> Option<Self> {
@@ -89,6 +77,7 @@ impl Tunnel {
         (ip + self.shim_bytes()) as u16
     }
 
+    #[inline]
     fn shim_bytes(&self) -> usize {
         match self.encapsulation {
             Encapsulation::Ipip => 0,
@@ -101,42 +90,46 @@ impl Tunnel {
     /// Puts a packet into the tunnel. What the frame has before its IP packet becomes an Ethernet header without a
     /// tag, whose addresses are still to be written; padding behind the packet goes.
     ///
-    /// `headers` is what [`Headers::parse`] learned of this packet.
+    /// `headers` is what [`Headers::parse`] learned of this packet, `identification` that of an outer IPv4 packet that
+    /// may be fragmented. `flow_hash` gives a number that is the same for all packets of a flow: from it comes GUE's
+    /// source port, so that the way there and the far end's queues are shared out.
+    #[inline]
     pub fn encapsulate(
         &self,
         packet: &mut Packet<'_>,
         headers: &Headers,
-        per_packet: PerPacket,
+        identification: u16,
+        flow_hash: impl FnOnce() -> u64,
     ) -> Result<(), NoRoom> {
         let l3 = usize::from(headers.l3);
-        let ip_bytes = usize::from(headers.ip_bytes());
+        let ip_bytes = headers.ip_bytes();
         let inner = Inner::read(&packet.frame()[l3..], headers.is_ipv6());
         let header_bytes = usize::from(self.header_bytes());
         packet.truncate(headers.end);
         let growth = (ethernet::HEADER_BYTES + header_bytes).saturating_sub(l3);
         let frame = packet.grow_front(growth as u16)?;
-        let (outer, rest) = frame[ethernet::HEADER_BYTES..].split_at_mut(header_bytes);
-        let payload = &rest[..ip_bytes];
-
-        let shim_at = header_bytes - self.shim_bytes();
-        let mut header = [0; MAX_BYTES];
-        let (ip, shim) = header[..header_bytes].split_at_mut(shim_at);
-        let protocol = self.write_shim(shim, payload, &inner, per_packet);
-        let payload_bytes = (shim.len() + ip_bytes) as u16;
+        let (before, inner_packet) = frame.split_at_mut(ethernet::HEADER_BYTES + header_bytes);
+        let (ethernet_header, outer) = before.split_at_mut(ethernet::HEADER_BYTES);
+        let shim_bytes = self.shim_bytes();
+        let (ip, shim) = outer.split_at_mut(header_bytes - shim_bytes);
+        let inner_packet = &inner_packet[..usize::from(ip_bytes)];
+        let protocol = self.write_shim(shim, inner_packet, &inner, flow_hash);
+        let payload_bytes = shim_bytes as u16 + ip_bytes;
+        let ttl = headers.ttl.saturating_sub(1);
         let ether_type = match (self.local, self.remote) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let new = ipv4::NewHeader {
                     source,
                     destination,
                     protocol,
-                    ttl: headers.ttl.saturating_sub(1),
+                    ttl,
                     payload_bytes,
                 };
-                ip.copy_from_slice(&new.write_carrying(
+                *ip.first_chunk_mut().ok_or(NoRoom)? = new.write_carrying(
                     inner.traffic_class,
                     inner.forbids_fragmentation,
-                    per_packet.identification,
-                ));
+                    identification,
+                );
                 EtherType::Ipv4
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -144,28 +137,32 @@ impl Tunnel {
                     source,
                     destination,
                     next_header: protocol,
-                    hop_limit: headers.ttl.saturating_sub(1),
+                    hop_limit: ttl,
                     payload_bytes,
                 };
-                ip.copy_from_slice(&new.write_carrying(inner.traffic_class));
+                *ip.first_chunk_mut().ok_or(NoRoom)? = new.write_carrying(inner.traffic_class);
                 EtherType::Ipv6
             }
             // The invariant.
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return Err(NoRoom),
         };
-        outer.copy_from_slice(&header[..header_bytes]);
-        frame[12..ethernet::HEADER_BYTES].copy_from_slice(&(ether_type as u16).to_be_bytes());
+        ethernet_header[12..].copy_from_slice(&(ether_type as u16).to_be_bytes());
         Ok(())
     }
 
     /// Writes what stands between; returns the protocol number of the outer IP header.
+    #[inline]
     fn write_shim(
         &self,
         shim: &mut [u8],
         payload: &[u8],
         inner: &Inner,
-        per_packet: PerPacket,
+        flow_hash: impl FnOnce() -> u64,
     ) -> u8 {
+        if self.encapsulation == Encapsulation::Ipip {
+            return inner.protocol;
+        }
+        shim.fill(0);
         match self.encapsulation {
             Encapsulation::Ipip => inner.protocol,
             Encapsulation::Gre { checksum } => {
@@ -181,7 +178,7 @@ impl Tunnel {
                 destination_port,
                 checksum,
             } => {
-                let source_port = 0xc000 | (per_packet.flow_hash >> 32) as u16 & 0x3fff;
+                let source_port = 0xc000 | (flow_hash() >> 32) as u16 & 0x3fff;
                 let len_bytes = shim.len() + payload.len();
                 shim[..2].copy_from_slice(&source_port.to_be_bytes());
                 shim[2..4].copy_from_slice(&destination_port.to_be_bytes());
@@ -225,6 +222,7 @@ struct Inner {
 
 impl Inner {
     /// Of the IP packet at the start of `packet`, whose header has been parsed.
+    #[inline]
     fn read(packet: &[u8], is_ipv6: bool) -> Self {
         if is_ipv6 {
             Self {

@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::{Snapshot, Tick, Verdict};
 
 /// Sends a client's packet on to the real server. `Err`: it is as it came in.
-#[inline]
+#[inline(always)]
 pub(super) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,

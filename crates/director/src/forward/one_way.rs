@@ -12,7 +12,7 @@ use crate::{NextHop, Snapshot, Tick, Verdict};
 
 /// Sees whether a packet, to be sent with `growth` more bytes, may go on, and lets the connection learn of it. Returns
 /// where it goes.
-#[inline]
+#[inline(always)]
 pub(super) fn admit<'a>(
     headers: &Headers,
     found: Found,

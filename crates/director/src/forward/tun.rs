@@ -3,7 +3,6 @@
 //! Promises: the inner packet changes in its TTL only.
 //! Does not know: how an outer header is written (`weir_wire::tunnel`), or how the real server answers.
 
-use weir_wire::tunnel::PerPacket;
 use weir_wire::{Headers, Packet, ethernet};
 
 use super::one_way;
@@ -12,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::{DropReason, Snapshot, Tick, Verdict};
 
 /// Sends a client's packet through its tunnel to the real server. `Err`: it is as it came in.
-#[inline]
+#[inline(never)]
 pub(super) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,
@@ -33,12 +32,10 @@ pub(super) fn apply(
     let hop = one_way::admit(headers, found, growth, ledger, snapshot, now)?;
     super::decrement_ttl(packet.frame_mut(), headers);
     ledger.tunnel_identification = ledger.tunnel_identification.wrapping_add(1);
-    let per_packet = PerPacket {
-        identification: ledger.tunnel_identification,
-        flow_hash: ledger.table.hash(&headers.key),
-    };
     // That there is room was seen above.
-    let encapsulated = tunnel.encapsulate(packet, headers, per_packet);
+    let encapsulated = tunnel.encapsulate(packet, headers, ledger.tunnel_identification, || {
+        ledger.table.hash(&headers.key)
+    });
     debug_assert!(encapsulated.is_ok());
     ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
     Ok(Verdict::Transmit(hop.port))
