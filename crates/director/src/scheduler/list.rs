@@ -50,6 +50,12 @@ impl<'a> List<'a> {
             .map(|_| place)
     }
 
+    /// The largest weight of those that may get a new connection; `None`: there are none.
+    pub(super) fn heaviest(self) -> Option<u32> {
+        let open = self.rows.iter().filter(|row| self.is_open(row));
+        open.map(|row| row.weight).max()
+    }
+
     /// All places with their rows.
     #[inline]
     pub(super) fn places(self) -> impl Iterator<Item = (usize, &'a Row)> + Clone {

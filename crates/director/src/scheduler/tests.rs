@@ -356,6 +356,82 @@ fn wrr_is_the_rounds_written_out() {
     }
 }
 
+/// wrr against IPVS's own walk, round by round with none passed over, while thresholds close and open destinations.
+#[test]
+fn wrr_passes_over_no_round_that_takes_anyone() {
+    let mut random = Random(47);
+    for _ in 0..300 {
+        let n = 1 + random.up_to(4) as usize;
+        let factor = 1 + random.up_to(3) as u32;
+        let weights: Vec<u32> = (0..n).map(|_| factor * random.up_to(9) as u32).collect();
+        let step = (1..=30)
+            .filter(|step| weights.iter().all(|weight| weight % step == 0))
+            .max()
+            .unwrap();
+        let first = (weights.iter().copied().max().unwrap() + 1).saturating_sub(step);
+        let mut bench = Bench::new(Scheduler::Wrr, &weights);
+        let limit = Thresholds { upper: 5, lower: 1 };
+        bench.thresholds = vec![limit; n];
+        let (mut at, mut asked) = (0, 1);
+        for _ in 0..60 {
+            let is_open: Vec<bool> = (0..n).map(|_| random.up_to(2) != 0).collect();
+            for (load, is_open) in bench.loads.iter_mut().zip(&is_open) {
+                load.inactive = if *is_open { 0 } else { 5 };
+            }
+            let due = walk(&weights, &is_open, first, step, &mut at, &mut asked);
+            assert_eq!(bench.pick(), due, "{weights:?} {is_open:?}");
+        }
+    }
+}
+
+/// One pick of `ip_vs_wrr_schedule`: `at` is how many of the list, the newest first, are behind the last one picked.
+fn walk(
+    weights: &[u32],
+    is_open: &[bool],
+    first: u32,
+    step: u32,
+    at: &mut usize,
+    asked: &mut u32,
+) -> Option<usize> {
+    let begun_at = *at;
+    let (mut is_last_round, mut has_restarted) = (false, false);
+    if first == 0 {
+        return None;
+    }
+    loop {
+        while *at < weights.len() {
+            let number = weights.len() - 1 - *at;
+            *at += 1;
+            if is_open[number] && weights[number] >= *asked {
+                return Some(number);
+            }
+            if is_last_round && has_restarted && begun_at != 0 && *at == begun_at {
+                return None;
+            }
+        }
+        *at = 0;
+        *asked = asked.saturating_sub(step);
+        if *asked == 0 {
+            *asked = first;
+            if is_last_round || begun_at == 0 {
+                return None;
+            }
+            has_restarted = true;
+        }
+        is_last_round = *asked <= step;
+    }
+}
+
+/// However large the weights, one pick is a matter of a few walks.
+#[test]
+fn wrr_with_the_heaviest_closed_takes_no_round_in_vain() {
+    let mut bench = Bench::new(Scheduler::Wrr, &[65_535, 1]);
+    overload(&mut bench, &[0]);
+    for _ in 0..200_000 {
+        assert_eq!(bench.pick(), Some(1));
+    }
+}
+
 #[test]
 fn shares_of_100_000_connections_are_those_of_the_weights() {
     let weights = [1, 2, 3, 10, 50, 34];

@@ -4,7 +4,8 @@
 //! Does not know: loads.
 //!
 //! How it works: the first round takes only destinations of the largest weight, the next those within one step
-//! (the weights' greatest common divisor) of it, and so on down to all of them; then anew.
+//! (the weights' greatest common divisor) of it, and so on down to all of them; then anew. Rounds in which nothing could
+//! be picked are passed over, so that a pick walks the list three times at most.
 
 use super::list::{List, Row};
 use super::records::Cursor;
@@ -39,6 +40,28 @@ impl Rounds {
             current_weight
         }
     }
+
+    /// What the next round asks for that takes a destination of `weight`, after one that asked for `current_weight`.
+    ///
+    /// IPVS walks the list in every round between, in vain; there may be 65,534 of them.
+    fn next_for(self, weight: u32, current_weight: u32) -> u32 {
+        let next = match current_weight.checked_sub(self.step) {
+            None | Some(0) => self.first,
+            Some(lower) => lower,
+        };
+        // All rounds ask for one more than a multiple of the step, the last for 1.
+        let n_empty = next.saturating_sub(weight).div_ceil(self.step);
+        next.saturating_sub(n_empty * self.step).max(1)
+    }
+
+    /// Where IPVS stands when it has found every destination closed: it stays in a last round that it had begun, and
+    /// else begins anew.
+    fn give_up(self, cursor: &mut Cursor) {
+        if cursor.position == 0 || cursor.current_weight > self.step {
+            cursor.position = 0;
+            cursor.current_weight = self.first;
+        }
+    }
 }
 
 /// What a service's very first round asks for. In IPVS destinations are added one by one: the first makes a single round,
@@ -61,23 +84,29 @@ pub(super) fn pick(
         cursor.current_weight = rounds.go_on(cursor.current_weight);
         cursor.position = 0;
     }
-    // What is left of this round, and one time all rounds, the last of which asks for 1.
-    for _ in 0..=rounds.first.div_ceil(rounds.step) {
-        let found = list
-            .places()
-            .skip(cursor.position as usize)
-            .find(|(_, row)| row.weight >= cursor.current_weight && list.is_open(row));
-        if let Some((place, _)) = found {
-            cursor.position = place as u32 + 1;
-            return Some(place);
-        }
-        cursor.position = 0;
-        cursor.current_weight = match cursor.current_weight.checked_sub(rounds.step) {
-            None | Some(0) => rounds.first,
-            Some(lower) => lower,
+    let left = list.places().skip(cursor.position as usize);
+    let found = find(list, left, cursor.current_weight).or_else(|| {
+        let Some(weight) = list.heaviest() else {
+            rounds.give_up(cursor);
+            return None;
         };
+        cursor.current_weight = rounds.next_for(weight, cursor.current_weight);
+        find(list, list.places(), cursor.current_weight)
+    });
+    if let Some(place) = found {
+        cursor.position = place as u32 + 1;
     }
-    None
+    found
+}
+
+/// The first of `places` that a round takes which asks for `weight`.
+fn find<'a>(
+    list: List<'_>,
+    mut places: impl Iterator<Item = (usize, &'a Row)>,
+    weight: u32,
+) -> Option<usize> {
+    let found = places.find(|(_, row)| row.weight >= weight && list.is_open(row));
+    found.map(|(place, _)| place)
 }
 
 pub(super) fn gcd(a: u32, b: u32) -> u32 {
