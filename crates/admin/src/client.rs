@@ -16,8 +16,10 @@ use crate::listener;
 use crate::method::Method;
 use crate::protocol::{self, Reply};
 
-/// A configuration of ten thousand services takes seconds on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a configuration may take: one of ten thousand services takes seconds on a busy machine.
+const PATIENCE_FOR_CHANGES: Duration = Duration::from_secs(60);
+/// How long anything else may take; it may wait for a configuration that is being published.
+const PATIENCE_FOR_ANSWERS: Duration = Duration::from_secs(10);
 
 /// Why there is no answer, or not the one hoped for.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +47,7 @@ impl Client {
             .map_err(|error| ClientError::Unreachable(no_connection(path, error)))?;
         let set_up = stream
             .set_nonblocking(false)
-            .and_then(|()| stream.set_read_timeout(Some(PATIENCE)))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+            .and_then(|()| wait_no_longer(&stream, PATIENCE_FOR_CHANGES));
         set_up.map_err(|error| unusable(path, &error))?;
         Ok(Self {
             stream: BufReader::new(stream),
@@ -70,12 +71,15 @@ impl Client {
         let line = protocol::call(method.name(), params, self.last_id).map_err(|error| {
             ClientError::Refused(format!("{} cannot be asked for: {error}", method.name()))
         })?;
+        let patience = patience(method);
+        wait_no_longer(self.stream.get_ref(), patience)
+            .map_err(|error| unusable(&self.path, &error))?;
         // A server that hangs up has usually said why: a failed write is told only if there is nothing to read.
         let written = self.stream.get_mut().write_all(line.as_bytes());
         let mut answer = Vec::new();
         let read = self.stream.read_until(b'\n', &mut answer);
         if answer.is_empty() {
-            return Err(self.silent(written.and(read.map(drop)).err()));
+            return Err(self.silent(written.and(read.map(drop)).err(), patience));
         }
         let reply: Reply = serde_json::from_slice(&answer).map_err(|_| self.foreign())?;
         match reply {
@@ -98,18 +102,22 @@ impl Client {
         }
     }
 
-    /// Waits until the daemon hangs up, or for as long as an answer may take.
+    /// Waits until the daemon hangs up, or for as long as a configuration may take.
     pub(crate) fn wait_for_end(mut self) {
+        // As it was before, should it not be possible.
+        let _ = wait_no_longer(self.stream.get_ref(), PATIENCE_FOR_CHANGES);
         // Whatever comes first, the end or an error, there is nobody to speak to any more.
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 
-    fn silent(&self, error: Option<io::Error>) -> ClientError {
+    fn silent(&self, error: Option<io::Error>, patience: Duration) -> ClientError {
         let path = self.path.display();
-        let seconds = PATIENCE.as_secs();
+        let seconds = patience.as_secs();
         ClientError::Unreachable(match error.map(|error| error.kind()) {
             Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                format!("the weir at {path} has not answered for {seconds} s; look at its log")
+                format!(
+                    "the weir at {path} has not answered for {seconds} s; see whether it is stopped, and its log"
+                )
             }
             Some(_) | None => {
                 format!(
@@ -125,6 +133,40 @@ impl Client {
             self.path.display()
         ))
     }
+}
+
+/// How long an answer may take.
+fn patience(method: Method) -> Duration {
+    match method {
+        Method::ConfigDiff
+        | Method::ConfigApply
+        | Method::IpvsEdit
+        | Method::ServiceAdd
+        | Method::ServiceEdit
+        | Method::ServiceDelete
+        | Method::DestinationAdd
+        | Method::DestinationEdit
+        | Method::DestinationDelete
+        | Method::DestinationSetWeight
+        | Method::TimeoutSet => PATIENCE_FOR_CHANGES,
+        Method::StatusShow
+        | Method::PortList
+        | Method::ServiceList
+        | Method::ConnectionList
+        | Method::NeighbourList
+        | Method::RouteList
+        | Method::DropList
+        | Method::WorkerList
+        | Method::ConfigShow
+        | Method::IpvsList
+        | Method::TimeoutList
+        | Method::DaemonStop => PATIENCE_FOR_ANSWERS,
+    }
+}
+
+fn wait_no_longer(stream: &UnixStream, patience: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))
 }
 
 fn no_connection(path: &Path, error: Errno) -> String {

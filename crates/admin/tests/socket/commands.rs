@@ -404,6 +404,26 @@ fn a_daemon_that_is_not_there_is_exit_code_3() {
     }
 }
 
+/// As one that was stopped by a signal: the socket takes the question, and nobody reads it.
+#[test]
+fn a_daemon_that_is_silent_is_given_up_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let began = std::time::Instant::now();
+    let status = view(Table::Status, Format::Json);
+    let failure = show(&socket, &status, &mut io::sink()).unwrap_err();
+    assert_eq!(failure.exit_code(), 3);
+    assert_eq!(
+        failure.to_string(),
+        format!(
+            "the weir at {} has not answered for 10 s; see whether it is stopped, and its log",
+            socket.display()
+        )
+    );
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
 #[test]
 fn something_else_on_the_socket_is_exit_code_3() {
     for (answer, sentence) in [
