@@ -82,7 +82,7 @@ drop_reasons! {
     /// Sent to another MAC address.
     MacNotOurs = "mac_not_ours": "The frame is addressed to another MAC address than the port's, or to a group to which only ARP and ICMP are sent.",
     /// Sent to an IP address that is not ours.
-    AddressNotOurs = "address_not_ours": "The packet is addressed to no VIP, local address or own address.",
+    AddressNotOurs = "address_not_ours": "The packet is addressed to no VIP, local address or own address, and neither from nor to a real server reached by NAT.",
     /// A source address that no packet may have.
     SourceInvalid = "source_invalid": "The source address is unspecified, multicast, broadcast, loopback or one of ours.",
     /// No service wants the L4 port.
@@ -115,6 +115,8 @@ drop_reasons! {
     NextHopsExhausted = "next_hops_exhausted": "More neighbours than the next-hop table holds; put a router before the clients.",
     /// The control thread does not keep up.
     PuntRingFull = "punt_ring_full": "The ring to the control thread is full.",
+    /// Longer than what the ports take, and the control thread's business.
+    PuntTooLong = "punt_too_long": "The packet is for the control thread, and longer than the largest `mtu` of the ports.",
     /// The owning worker does not keep up.
     HandOffRingFull = "hand_off_ring_full": "The ring to the worker that owns the connection is full.",
     /// The port does not take more packets.

@@ -55,6 +55,7 @@ impl Bell {
 pub struct FrameSender<L> {
     full: Producer<Frame<L>>,
     empty: Consumer<Box<[u8]>>,
+    frame_bytes: usize,
     bell: Option<Bell>,
 }
 
@@ -81,6 +82,7 @@ pub fn frame_ring<L>(
         FrameSender {
             full: full_in,
             empty: empty_out,
+            frame_bytes,
             bell,
         },
         FrameReceiver {
@@ -96,6 +98,11 @@ impl<L> FrameSender<L> {
         self.empty.buffer().capacity()
     }
 
+    /// Bytes of the longest frame that it takes.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
     /// How many frames the receiver has not taken yet.
     pub fn n_waiting(&self) -> usize {
         self.capacity() - self.full.slots()
@@ -108,9 +115,7 @@ impl<L> FrameSender<L> {
 
     /// As [`Self::send`], but leaves `n_reserved` buffers of the stock to frames that matter more.
     pub fn send_leaving(&mut self, n_reserved: usize, label: L, frame: &[u8]) -> bool {
-        if self.empty.slots() <= n_reserved
-            || self.empty.peek().is_ok_and(|room| room.len() < frame.len())
-        {
+        if self.empty.slots() <= n_reserved || frame.len() > self.frame_bytes {
             return false;
         }
         let Ok(mut room) = self.empty.pop() else {

@@ -298,13 +298,14 @@ impl<Io: PacketIo> Worker<Io> {
 
     fn punt(&mut self, punt: Punt, mut buffer: Io::Buffer) {
         let index = punt.reason.index();
-        let n_reserved = reserved(punt.reason, self.links.punts.capacity());
-        if self
-            .links
-            .punts
-            .send_leaving(n_reserved, punt, buffer.packet().frame())
-        {
+        let punts = &mut self.links.punts;
+        let n_reserved = reserved(punt.reason, punts.capacity());
+        let packet = buffer.packet();
+        let is_too_long = packet.frame().len() > punts.frame_bytes();
+        if punts.send_leaving(n_reserved, punt, packet.frame()) {
             self.counters.punted[index] += 1;
+        } else if is_too_long {
+            self.drop_one(DropReason::PuntTooLong);
         } else {
             self.drop_one(DropReason::PuntRingFull);
         }

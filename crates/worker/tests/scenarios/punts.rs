@@ -100,7 +100,8 @@ fn a_frame_too_large_for_the_ring_is_dropped() {
     team.arrive(0, WAN, &udp(IPV4.client, NO_SERVICE).data_bytes(100));
     team.arrive(0, WAN, &udp(IPV4.client, NO_SERVICE));
     team.turn(0);
-    assert_eq!(team.dropped(0, DropReason::PuntRingFull), 1);
+    assert_eq!(team.dropped(0, DropReason::PuntTooLong), 1);
+    assert_eq!(team.all_dropped(0), 1);
     assert_eq!(team.punts(0).len(), 1);
 }
 
