@@ -89,7 +89,8 @@ impl Director {
         snapshot: Arc<Snapshot>,
         now: Tick,
     ) -> Result<Self, MapError> {
-        let ledger = Ledger::new(me, sizes, seed, now)?;
+        let mut ledger = Ledger::new(me, sizes, seed, now)?;
+        ledger.share_identifications(snapshot.steering.n_workers());
         Ok(Self {
             me,
             snapshot,

@@ -31,8 +31,10 @@ pub(crate) struct Ledger {
     pub(crate) scheduler_records: Records,
     /// Where the search for local ports begins.
     pub(crate) local_port_origin: u32,
-    /// Of the last outer packet of a tunnel (RFC 6864).
-    pub(crate) tunnel_identification: u16,
+    /// Of the last outer packet of a tunnel (RFC 6864). Its low bits are the worker's number and stay so.
+    tunnel_identification: u16,
+    /// From one to the next: a power of two, at least the number of workers.
+    identification_step: u16,
     /// Connections ended to make room for others.
     pub(crate) n_evicted: u64,
     /// Segments that went without TOA because their options left no room for it.
@@ -48,7 +50,8 @@ impl Ledger {
             overloads: Overloads::new()?,
             scheduler_records: Records::new(seed, me)?,
             local_port_origin: seed.0[0] as u32,
-            tunnel_identification: seed.0[1] as u16,
+            tunnel_identification: seed.0[1] as u16 & 0xff00 | u16::from(me.0),
+            identification_step: 1,
             n_evicted: 0,
             n_toa_omitted: 0,
         })
@@ -102,6 +105,22 @@ impl Ledger {
             snapshot.services.thresholds(),
             ended,
         );
+    }
+
+    /// Leaves identifications of outer packets to as many workers, so that fragments of two packets to one real server
+    /// never meet.
+    pub(crate) fn share_identifications(&mut self, n_workers: u8) {
+        self.identification_step = u16::from(n_workers).next_power_of_two();
+    }
+
+    /// An identification for the next outer packet of a tunnel.
+    #[inline]
+    pub(crate) fn next_tunnel_identification(&mut self) -> u16 {
+        let next = self
+            .tunnel_identification
+            .wrapping_add(self.identification_step);
+        self.tunnel_identification = next;
+        next
     }
 
     /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.

@@ -78,11 +78,10 @@ pub(crate) fn open(
     let service = find_service(headers, destination_use, snapshot);
     // (2) Who had the connection goes on.
     if let (Arrival::Wire { .. }, None) = (arrival, over) {
-        let owner = match &service {
-            Ok(service) if snapshot.services.has_nat(service) => {
-                snapshot.steering.owner_under_nat(&headers.key)
-            }
-            Ok(_) | Err(_) => snapshot.steering.owner(&headers.key, destination_use),
+        let owner = if snapshot.services.has_nat(&service_key(headers)) {
+            snapshot.steering.owner_under_nat(&headers.key)
+        } else {
+            snapshot.steering.owner(&headers.key, destination_use)
         };
         if owner != me {
             return Err(Verdict::HandOff(owner));
@@ -131,7 +130,7 @@ fn route(frame: &[u8], newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<N
     }
     let services = &snapshot.services;
     // It may be a reply, of a connection that another worker owns.
-    if services.is_nat_server(headers.key.source().ip()) {
+    if services.may_reply_under_nat(headers.key.source().ip()) {
         let owner = snapshot.steering.owner_under_nat(&headers.key.turned());
         let has_flow = headers.content != Content::Icmp;
         if has_flow && owner != me && matches!(arrival, Arrival::Wire { .. }) {
@@ -187,22 +186,24 @@ fn check_source(
     Ok(())
 }
 
+/// What the service is called to which a packet goes, if it goes to one.
+fn service_key(headers: &Headers) -> ServiceKey {
+    ServiceKey {
+        protocol: headers.key.protocol(),
+        virtual_endpoint: headers.key.destination(),
+    }
+}
+
 fn find_service<'a>(
     headers: &Headers,
     destination_use: AddressUse,
     snapshot: &'a Snapshot,
 ) -> Result<&'a Arc<Service>, Verdict> {
     match destination_use {
-        AddressUse::Virtual => {
-            let key = ServiceKey {
-                protocol: headers.key.protocol(),
-                virtual_endpoint: headers.key.destination(),
-            };
-            snapshot
-                .services
-                .find(&key)
-                .ok_or(Verdict::Punt(PuntReason::NoService))
-        }
+        AddressUse::Virtual => snapshot
+            .services
+            .find(&service_key(headers))
+            .ok_or(Verdict::Punt(PuntReason::NoService)),
         // A reply without a connection; the real server should give it up too.
         AddressUse::Local | AddressUse::FormerlyLocal if headers.content == Content::Tcp => {
             Err(Verdict::Punt(PuntReason::NoConnection))

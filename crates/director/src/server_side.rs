@@ -3,7 +3,9 @@
 //! Promises: the replies' key is free, or the connection that stands under it is over, or goes for this one.
 //! Does not know: services, schedulers.
 
-use weir_wire::{FlowKey, Protocol};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use weir_wire::{Endpoint, FlowKey, Protocol};
 
 use crate::connection::{EntryId, Flags};
 use crate::ledger::Ledger;
@@ -41,8 +43,10 @@ impl ServerSide {
         let client = newcomer.headers.key;
         let to_client = |real| FlowKey::new(client.protocol(), real, client.source());
         let one_way = Self {
-            // A tunnel may lead to the other family, and then there is no key, which nobody looks for either.
-            key: to_client(destination.real).unwrap_or(client.turned()),
+            // A tunnel may lead to the other family: nobody looks for this key, which only tells where that is.
+            key: to_client(destination.real)
+                .or_else(|| to_nobody(client.protocol(), destination.real))
+                .unwrap_or(client.turned()),
             hash: 0,
             flags: Flags::ONE_WAY,
             tunnel: None,
@@ -100,6 +104,16 @@ impl ServerSide {
             }
         }
     }
+}
+
+/// The key from a real server to the unspecified address of its own family.
+#[cold]
+fn to_nobody(protocol: Protocol, real: Endpoint) -> Option<FlowKey> {
+    let nobody = match real.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    FlowKey::new(protocol, real, Endpoint::new(nobody, 0))
 }
 
 /// A local endpoint for a connection to `destination`.

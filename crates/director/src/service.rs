@@ -116,8 +116,12 @@ impl Service {
 pub struct Services {
     list: Vec<Arc<Service>>,
     by_key: HashMap<ServiceKey, usize, RandomState>,
-    /// Real servers whose gateway the director is.
+    /// Real servers whose gateway the director is, because NAT leads to them.
     nat_servers: HashSet<IpAddr, RandomState>,
+    /// Those to which it led, while connections from that time may live. Their replies find their way, and no more.
+    former_nat_servers: HashSet<IpAddr, RandomState>,
+    /// The services of both.
+    nat_services: HashSet<ServiceKey, RandomState>,
     /// By `DestinationId`, as far as any has some: destinations are asked for theirs when connections end.
     thresholds: Box<[Thresholds]>,
     /// One bit for each `DestinationId`: whether a service has it.
@@ -132,20 +136,38 @@ impl Services {
             .enumerate()
             .map(|(place, service)| (service.key, place))
             .collect();
-        let nat_servers = list
-            .iter()
-            .flat_map(|service| &service.destinations)
-            .filter(|destination| matches!(destination.method, Method::Nat))
-            .map(|destination| destination.real.ip())
-            .collect();
+        let by_nat = || {
+            list.iter().flat_map(|service| {
+                let destinations = service.destinations.iter();
+                destinations
+                    .filter(|destination| matches!(destination.method, Method::Nat))
+                    .map(|destination| (service.key, destination.real.ip()))
+            })
+        };
+        let nat_servers = by_nat().map(|(_, server)| server).collect();
+        let nat_services = by_nat().map(|(service, _)| service).collect();
         let (thresholds, present) = (thresholds(&list), present(&list));
         Self {
             list,
             by_key,
             nat_servers,
+            former_nat_servers: HashSet::default(),
+            nat_services,
             thresholds,
             present,
         }
+    }
+
+    /// Likewise, after a time when NAT led from these services to these real servers, of which connections may live.
+    pub fn with_former_nat(
+        mut self,
+        former: impl IntoIterator<Item = (ServiceKey, IpAddr)>,
+    ) -> Self {
+        for (service, server) in former {
+            self.nat_services.insert(service);
+            self.former_nat_servers.insert(server);
+        }
+        self
     }
 
     /// The service that clients reach under `key`.
@@ -175,16 +197,20 @@ impl Services {
         })
     }
 
-    /// Whether one destination at least of a service is reached by NAT.
+    /// Whether clients' packets to a service may be of connections under NAT.
     #[inline]
-    pub(crate) fn has_nat(&self, service: &Service) -> bool {
-        let is_nat = |destination: &Destination| matches!(destination.method, Method::Nat);
-        !self.nat_servers.is_empty() && service.destinations.iter().any(is_nat)
+    pub(crate) fn has_nat(&self, key: &ServiceKey) -> bool {
+        !self.nat_services.is_empty() && self.nat_services.contains(key)
     }
 
     /// Whether an address is that of a real server whose gateway the director is, because it is reached by NAT.
-    pub fn is_nat_server(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_nat_server(&self, address: IpAddr) -> bool {
         self.nat_servers.contains(&address)
+    }
+
+    /// Whether packets from an address may be of connections under NAT.
+    pub(crate) fn may_reply_under_nat(&self, address: IpAddr) -> bool {
+        self.is_nat_server(address) || self.former_nat_servers.contains(&address)
     }
 
     /// All of them, in the order of the configuration.

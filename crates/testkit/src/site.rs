@@ -153,6 +153,7 @@ pub struct Site {
     by: By,
     thresholds: Thresholds,
     one_packet: bool,
+    former_nat: Vec<(ServiceKey, IpAddr)>,
     tunnels: Vec<Tunnel>,
     /// How the port towards the clients spreads packets, if it tells.
     clients: Option<Arc<Rss>>,
@@ -182,6 +183,7 @@ impl Site {
             by: By::default(),
             thresholds: Thresholds::default(),
             one_packet: false,
+            former_nat: Vec::new(),
             tunnels: Vec::new(),
             settings: Settings::default(),
             clients: None,
@@ -361,6 +363,27 @@ impl Site {
         self
     }
 
+    /// All services are gone; their VIPs stay, for connections over them may live.
+    pub fn without_services(mut self) -> Self {
+        self.services.clear();
+        for (_, address_use) in &mut self.addresses {
+            if *address_use == AddressUse::Virtual {
+                *address_use = AddressUse::FormerlyVirtual;
+            }
+        }
+        self
+    }
+
+    /// NAT led from a service to a real server, and connections from that time may live.
+    pub fn former_nat(mut self, protocol: Protocol, vip: &str, real: &str) -> Self {
+        let key = ServiceKey {
+            protocol,
+            virtual_endpoint: vip.into_endpoint(),
+        };
+        self.former_nat.push((key, real.into_endpoint().ip()));
+        self
+    }
+
     fn tunnel(&mut self, real: IpAddr, encapsulation: Encapsulation) -> TunnelId {
         let local = if real.is_ipv4() {
             "10.0.0.1"
@@ -498,9 +521,10 @@ impl Site {
         self.generation += 1;
         Arc::new(Snapshot {
             generation: Generation(self.generation),
-            services: Arc::new(Services::new(
-                self.services.iter().cloned().map(Arc::new).collect(),
-            )),
+            services: Arc::new(
+                Services::new(self.services.iter().cloned().map(Arc::new).collect())
+                    .with_former_nat(self.former_nat.iter().copied()),
+            ),
             routes: Arc::new(Routes::new(self.routes.clone())),
             next_hops: Arc::new(NextHops::new(self.hops.iter().copied())),
             tunnels: self.tunnels.iter().copied().collect(),

@@ -31,9 +31,9 @@ pub(super) fn apply(
     }
     let hop = one_way::admit(headers, found, growth, ledger, snapshot, now)?;
     super::decrement_ttl(packet.frame_mut(), headers);
-    ledger.tunnel_identification = ledger.tunnel_identification.wrapping_add(1);
+    let identification = ledger.next_tunnel_identification();
     // That there is room was seen above.
-    let encapsulated = tunnel.encapsulate(packet, headers, ledger.tunnel_identification, || {
+    let encapsulated = tunnel.encapsulate(packet, headers, identification, || {
         ledger.table.hash(&headers.key)
     });
     debug_assert!(encapsulated.is_ok());

@@ -85,24 +85,61 @@ pub struct HashOptions {
     pub fallback: bool,
 }
 
+impl Scheduler {
+    /// The most destinations that `Mh` takes, as in IPVS: its table has no more places.
+    pub const MH_DESTINATIONS: usize = 4093;
+
+    /// As users write it on the command line: `wlc`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheduler::Rr => "rr",
+            Scheduler::Wrr => "wrr",
+            Scheduler::Lc => "lc",
+            Scheduler::Wlc => "wlc",
+            Scheduler::Sed => "sed",
+            Scheduler::Nq => "nq",
+            Scheduler::Sh(_) => "sh",
+            Scheduler::Dh => "dh",
+            Scheduler::Mh(_) => "mh",
+            Scheduler::Fo => "fo",
+            Scheduler::Ovf => "ovf",
+            Scheduler::Lblc => "lblc",
+            Scheduler::Lblcr => "lblcr",
+            Scheduler::Twos => "twos",
+        }
+    }
+
+    /// The options that are set, by ipvsadm's names and in its order: `sh-fallback`, `sh-port`.
+    pub fn flags(self) -> impl Iterator<Item = &'static str> {
+        let (names, HashOptions { port, fallback }) = match self {
+            Scheduler::Sh(options) => (["sh-fallback", "sh-port"], options),
+            Scheduler::Mh(options) => (["mh-fallback", "mh-port"], options),
+            Scheduler::Rr
+            | Scheduler::Wrr
+            | Scheduler::Lc
+            | Scheduler::Wlc
+            | Scheduler::Sed
+            | Scheduler::Nq
+            | Scheduler::Dh
+            | Scheduler::Fo
+            | Scheduler::Ovf
+            | Scheduler::Lblc
+            | Scheduler::Lblcr
+            | Scheduler::Twos => ([""; 2], HashOptions::default()),
+        };
+        let set = names.into_iter().zip([fallback, port]);
+        set.filter(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+}
+
 impl fmt::Display for Scheduler {
+    /// As ipvsadm lists it: `wlc`, or `sh (sh-fallback,sh-port)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Rr => "rr",
-            Self::Wrr => "wrr",
-            Self::Lc => "lc",
-            Self::Wlc => "wlc",
-            Self::Sed => "sed",
-            Self::Nq => "nq",
-            Self::Sh(_) => "sh",
-            Self::Dh => "dh",
-            Self::Mh(_) => "mh",
-            Self::Fo => "fo",
-            Self::Ovf => "ovf",
-            Self::Lblc => "lblc",
-            Self::Lblcr => "lblcr",
-            Self::Twos => "twos",
-        })
+        let flags: Vec<_> = self.flags().collect();
+        match flags.is_empty() {
+            true => f.write_str(self.name()),
+            false => write!(f, "{} ({})", self.name(), flags.join(",")),
+        }
     }
 }
 

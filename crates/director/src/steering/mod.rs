@@ -65,6 +65,11 @@ impl Steering {
         }
     }
 
+    /// How many workers there are.
+    pub(crate) fn n_workers(&self) -> u8 {
+        self.n_workers
+    }
+
     /// The worker that owns a packet of flow `key`, whose destination address has `destination_use`.
     pub fn owner(&self, key: &FlowKey, destination_use: AddressUse) -> WorkerId {
         if self.n_workers == 1 {

@@ -1,10 +1,14 @@
 //! NAT, DR and TUN as IPVS does them: its transcripts, packet by packet.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etherparse::{NetHeaders, PacketHeaders};
-use weir_director::{DropReason, Encapsulation, PuntReason, Scheduler, State, Verdict, WorkerId};
+use weir_director::{
+    DropReason, Encapsulation, Hashed, HashedFields, PuntReason, Rss, Scheduler, State, Verdict,
+    WorkerId,
+};
 use weir_testkit::{
     By, Decoded, Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, Outcome, ROUTER_MAC,
     Rig, Site, TcpOption, WAN, WAN_MAC, decode, echo_request, icmp, real_server_mac, tcp, udp,
@@ -352,6 +356,56 @@ fn nat_takes_a_place_over_with_the_clients_own_numbers() {
     assert_eq!(rig.connections().len(), 1);
 }
 
+/// With its service gone, or another method in its place, what belongs to the living connection still finds its worker,
+/// and the real server's gateway is no more.
+#[test]
+fn connections_under_nat_keep_their_worker_when_nat_has_gone() {
+    for by in [By::FullNat, By::Dr] {
+        let mut n_handed_off = 0;
+        for cport in 40_000..40_016 {
+            let client = Endpoint::new(IPV4.client.into_endpoint().ip(), cport);
+            let by_nat = Site::new().by(By::Nat).workers(2);
+            let real = By::Dr.endpoint(IPV4.real, IPV4.vip);
+            let serve = |site: Site| {
+                site.service(
+                    Protocol::Tcp,
+                    IPV4.vip,
+                    Scheduler::Rr,
+                    &[(real.as_str(), 1)],
+                )
+            };
+            // What a port tells makes the owner another one than under NAT.
+            let fields = HashedFields {
+                tcp_v4: Hashed::L4Ports,
+                ..HashedFields::default()
+            };
+            let key: [u8; 40] = std::array::from_fn(|n| (n as u8).wrapping_mul(73) ^ 0x6d);
+            let rss = Arc::new(Rss::new(&key, &[0, 1], fields, 2).unwrap());
+            let mut rig = Rig::new(serve(by_nat.rss_on_wan(&rss)));
+            let opened = rig.receive(WorkerId(0), &tcp(client, IPV4.vip).syn().bytes());
+            opened.sent();
+            rig.publish(|site| serve(site.by(by)).former_nat(Protocol::Tcp, IPV4.vip, &real));
+            let real = real.as_str().into_endpoint();
+            let reply = from_server(tcp(real, client).syn().ack(1), real);
+            for worker in [0, 1].map(WorkerId) {
+                for frame in [tcp(client, IPV4.vip).ack(1), reply.clone()] {
+                    let outcome = rig.receive(worker, &frame.bytes());
+                    outcome.sent();
+                    assert_eq!(outcome.worker, opened.worker);
+                    n_handed_off += u32::from(outcome.was_handed_off);
+                }
+                let stranger = from_server(udp(real, "198.51.100.77:9"), real);
+                rig.receive(worker, &stranger.bytes())
+                    .is_dropped(DropReason::AddressNotOurs);
+            }
+            rig.publish(|site| site.without_services());
+            let outcome = rig.receive(WorkerId(1), &tcp(client, IPV4.vip).ack(1).bytes());
+            outcome.sent();
+        }
+        assert_ne!(n_handed_off, 0);
+    }
+}
+
 /// RFC 6864: what may be fragmented on its way has an identification of its own.
 #[test]
 fn outer_packets_that_may_be_fragmented_are_told_apart() {
@@ -359,6 +413,23 @@ fn outer_packets_that_may_be_fragmented_are_told_apart() {
     let frame = udp(IPV4.client, IPV4.vip).may_be_fragmented();
     let identifications = [(); 2].map(|()| rig.send(&frame).frame[18..20].to_vec());
     assert_ne!(identifications[0], identifications[1]);
+}
+
+/// RFC 6864: fragments of two workers' packets to one real server never meet.
+#[test]
+fn outer_packets_of_several_workers_are_told_apart() {
+    let mut rig = Rig::new(site(By::Tun(Encapsulation::Ipip)).workers(3));
+    let mut seen = std::collections::HashMap::new();
+    for cport in 40_000..43_000 {
+        let client = Endpoint::new(IPV4.client.into_endpoint().ip(), cport);
+        let frame = udp(client, IPV4.vip).may_be_fragmented();
+        for _ in 0..10 {
+            let outcome = rig.send(&frame);
+            let identification = outcome.frame[18..20].to_vec();
+            let worker = seen.entry(identification).or_insert(outcome.worker);
+            assert_eq!(*worker, outcome.worker);
+        }
+    }
 }
 
 /// The client's owner is the same for both directions, whatever worker gets the packet.
@@ -540,6 +611,7 @@ fn tun_puts_the_packet_into_another() {
                     (client.into_endpoint(), vip.into_endpoint(), 63)
                 );
                 assert_eq!(state(&rig)[0].0, expected);
+                assert_eq!(rig.connection().real.ip(), real, "as it is listed");
                 let outer = &outcome.frame[14..][..outcome.frame.len() - 14];
                 check_shim(
                     outer,
