@@ -101,6 +101,8 @@ pub struct Numbers {
     tunnels: Tunnels,
     /// VIPs and LIPs of earlier configurations, over which connections may still run.
     former: HashMap<IpAddr, AddressUse>,
+    /// Destinations to which NAT led and leads no more, and which still have connections.
+    former_nat: HashSet<(ServiceKey, SocketAddr)>,
 }
 
 /// Dense numbers: new ones as long as there are any, then those given back, the longest ago first. So a number that
@@ -146,6 +148,7 @@ impl Numbers {
         next_hops: &mut impl NextHopNumbers,
         load: impl Fn(DestinationId) -> Load,
     ) -> Result<Compiled, TooMuch> {
+        self.remember_nat(config, &load);
         self.forget_ended(config, load);
         let routes = routes(config, next_hops)?;
         let pools = pools(config);
@@ -158,14 +161,32 @@ impl Numbers {
         for service in &config.services {
             services.push(Arc::new(self.service(service, config, &pools, &mut way)?));
         }
+        let former_nat = self.former_nat.iter().map(|(key, real)| (*key, real.ip()));
         Ok(Compiled {
-            services: Arc::new(Services::new(services)),
+            services: Arc::new(Services::new(services).with_former_nat(former_nat)),
             routes: Arc::new(routes),
             tunnels: self.tunnels.rows(),
             addresses: Arc::new(self.addresses(config)),
             counted: self.counted(),
             settings: settings(config),
         })
+    }
+
+    /// Adds the destinations to which NAT leads no more, and forgets those that have no connections left. A connection
+    /// to one that has another method now counts too, which does no harm.
+    fn remember_nat(&mut self, config: &Config, load: impl Fn(DestinationId) -> Load) {
+        let now: HashSet<_> = config.services.iter().flat_map(by_nat).collect();
+        let before = self.services.values().map(|known| &*known.as_compiled);
+        let candidates: Vec<_> = before
+            .flat_map(by_nat)
+            .chain(self.former_nat.drain())
+            .filter(|candidate| !now.contains(candidate))
+            .collect();
+        let lives = |(key, real): &(ServiceKey, SocketAddr)| {
+            let id = self.destination(key, *real);
+            id.is_some_and(|id| load(id) != Load::default())
+        };
+        self.former_nat = candidates.into_iter().filter(lives).collect();
     }
 
     /// Takes back the numbers of services that are not configured, and of destinations that are neither configured
@@ -282,7 +303,7 @@ impl Numbers {
                 });
             }
         }
-        let make = || Arc::new(Schedule::new(scheduler(service.scheduler), &destinations));
+        let make = || Arc::new(Schedule::new(service.scheduler, &destinations));
         let schedule = Arc::clone(known.schedule.get_or_insert_with(make));
         let (id, version) = (known.id, known.version);
         self.services.insert(key, known);
@@ -328,6 +349,13 @@ impl Numbers {
     pub fn destination(&self, key: &ServiceKey, address: SocketAddr) -> Option<DestinationId> {
         self.destinations.get(key)?.get(&address).copied()
     }
+}
+
+/// The destinations of a service to which NAT leads.
+fn by_nat(service: &config::Service) -> impl Iterator<Item = (ServiceKey, SocketAddr)> {
+    let all = service.destinations.iter();
+    let by_nat = all.filter(|destination| *service.method_of(destination) == config::Method::Nat);
+    by_nat.map(|destination| (key(service), destination.address))
 }
 
 /// The number of a service's destination, given out if it has none.
@@ -392,27 +420,6 @@ pub fn key_of(name: ServiceName) -> Option<ServiceKey> {
         protocol,
         virtual_endpoint: endpoint,
     })
-}
-
-fn scheduler(scheduler: config::Scheduler) -> weir_director::Scheduler {
-    let options =
-        |config::HashOptions { port, fallback }| weir_director::HashOptions { port, fallback };
-    match scheduler {
-        config::Scheduler::Rr => weir_director::Scheduler::Rr,
-        config::Scheduler::Wrr => weir_director::Scheduler::Wrr,
-        config::Scheduler::Lc => weir_director::Scheduler::Lc,
-        config::Scheduler::Wlc => weir_director::Scheduler::Wlc,
-        config::Scheduler::Sed => weir_director::Scheduler::Sed,
-        config::Scheduler::Nq => weir_director::Scheduler::Nq,
-        config::Scheduler::Sh(chosen) => weir_director::Scheduler::Sh(options(chosen)),
-        config::Scheduler::Dh => weir_director::Scheduler::Dh,
-        config::Scheduler::Mh(chosen) => weir_director::Scheduler::Mh(options(chosen)),
-        config::Scheduler::Fo => weir_director::Scheduler::Fo,
-        config::Scheduler::Ovf => weir_director::Scheduler::Ovf,
-        config::Scheduler::Lblc => weir_director::Scheduler::Lblc,
-        config::Scheduler::Lblcr => weir_director::Scheduler::Lblcr,
-        config::Scheduler::Twos => weir_director::Scheduler::Twos,
-    }
 }
 
 /// The weights of a service's destinations; for one that drains the last it had, as long as it stays in the service.
@@ -701,6 +708,35 @@ mod tests {
         assert_eq!(idle.counted.len(), 1);
         let again = compile(&mut numbers, &format!("{a}, {b}"), Load::default());
         assert_eq!(ids(&again), [2, 1], "a number given back is given out last");
+    }
+
+    #[test]
+    fn a_destination_under_nat_is_remembered_until_its_last_connection_ends() {
+        let mut numbers = Numbers::default();
+        let by_nat = r#"(address: "10.0.0.11:80", method: Nat), (address: "10.0.0.13:80")"#;
+        let by_full_nat = r#"(address: "10.0.0.11:80"), (address: "10.0.0.13:80")"#;
+        let removed = r#"(address: "10.0.0.12:80")"#;
+        let busy = Load {
+            active: 0,
+            inactive: 1,
+        };
+        let mut remembers = |destinations, load| {
+            compile(&mut numbers, destinations, load);
+            let former = numbers.former_nat.iter();
+            former.map(|(_, real)| real.to_string()).collect::<Vec<_>>()
+        };
+        let former = ["10.0.0.11:80"];
+        assert!(remembers(by_nat, Load::default()).is_empty());
+        assert_eq!(remembers(by_full_nat, busy), former);
+        assert_eq!(remembers(removed, busy), former);
+        assert_eq!(
+            remembers("", busy),
+            former,
+            "the method before is not asked for"
+        );
+        assert!(remembers(by_nat, busy).is_empty(), "it is one again");
+        assert_eq!(remembers(removed, busy), former);
+        assert!(remembers(removed, Load::default()).is_empty());
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-pub use weir_director::{Encapsulation, IpvsSettings, RemovedDestination, Reuse};
+pub use weir_director::{
+    Encapsulation, HashOptions, IpvsSettings, RemovedDestination, Reuse, Scheduler,
+};
 
 use crate::address::AddressRange;
 use crate::check;
@@ -190,48 +192,6 @@ pub enum Protocol {
     Udp,
 }
 
-/// Rule that picks a destination for a new connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheduler {
-    /// In turn.
-    Rr,
-    /// In turn, by weight.
-    Wrr,
-    /// Least connections.
-    Lc,
-    /// Least connections, by weight.
-    Wlc,
-    /// Shortest expected delay.
-    Sed,
-    /// Who is idle, else the shortest expected delay.
-    Nq,
-    /// By the client's address.
-    Sh(HashOptions),
-    /// By the VIP.
-    Dh,
-    /// By the client's address, so that few move when destinations change.
-    Mh(HashOptions),
-    /// The largest weight.
-    Fo,
-    /// The largest weight that is not full.
-    Ovf,
-    /// One destination for a VIP until it is overloaded.
-    Lblc,
-    /// A set of destinations for a VIP that grows when they are overloaded.
-    Lblcr,
-    /// The better of two picked at random.
-    Twos,
-}
-
-/// What `Sh` and `Mh` may be told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HashOptions {
-    /// The cport counts as well.
-    pub port: bool,
-    /// A destination that gets no new connections is passed over for another.
-    pub fallback: bool,
-}
-
 /// Forwarding method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -352,64 +312,6 @@ impl fmt::Display for Protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         })
-    }
-}
-
-impl Scheduler {
-    /// The most destinations that `Mh` takes, as in IPVS: its table has no more places.
-    pub const MH_DESTINATIONS: usize = 4093;
-
-    /// As users write it on the command line: `wlc`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scheduler::Rr => "rr",
-            Scheduler::Wrr => "wrr",
-            Scheduler::Lc => "lc",
-            Scheduler::Wlc => "wlc",
-            Scheduler::Sed => "sed",
-            Scheduler::Nq => "nq",
-            Scheduler::Sh(_) => "sh",
-            Scheduler::Dh => "dh",
-            Scheduler::Mh(_) => "mh",
-            Scheduler::Fo => "fo",
-            Scheduler::Ovf => "ovf",
-            Scheduler::Lblc => "lblc",
-            Scheduler::Lblcr => "lblcr",
-            Scheduler::Twos => "twos",
-        }
-    }
-
-    /// The options that are set, by ipvsadm's names and in its order: `sh-fallback`, `sh-port`.
-    pub fn flags(self) -> impl Iterator<Item = &'static str> {
-        let (names, HashOptions { port, fallback }) = match self {
-            Scheduler::Sh(options) => (["sh-fallback", "sh-port"], options),
-            Scheduler::Mh(options) => (["mh-fallback", "mh-port"], options),
-            Scheduler::Rr
-            | Scheduler::Wrr
-            | Scheduler::Lc
-            | Scheduler::Wlc
-            | Scheduler::Sed
-            | Scheduler::Nq
-            | Scheduler::Dh
-            | Scheduler::Fo
-            | Scheduler::Ovf
-            | Scheduler::Lblc
-            | Scheduler::Lblcr
-            | Scheduler::Twos => ([""; 2], HashOptions::default()),
-        };
-        let set = names.into_iter().zip([fallback, port]);
-        set.filter(|(_, is_set)| *is_set).map(|(name, _)| name)
-    }
-}
-
-impl fmt::Display for Scheduler {
-    /// As ipvsadm lists it: `wlc`, or `sh (sh-fallback,sh-port)`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags: Vec<_> = self.flags().collect();
-        match flags.is_empty() {
-            true => f.write_str(self.name()),
-            false => write!(f, "{} ({})", self.name(), flags.join(",")),
-        }
     }
 }
 

@@ -59,7 +59,8 @@ fn port(number: u8) -> impl Strategy<Value = Port> {
     (
         device,
         "[A-Za-z0-9_.-]{0,30}",
-        1280..=9216_u16,
+        // What every link takes, and the largest tunnel header.
+        1280 + 52..=9216_u16,
         any::<bool>(),
     )
         .prop_map(move |(device, name, mtu, is_reversed)| {

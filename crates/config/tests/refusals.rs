@@ -329,6 +329,11 @@ fn meaning() {
         ),
         (
             "connections: 1000",
+            "connections: 1073741823, ipv6_connections: 2",
+            "w.ron:2:100: 1073741823 connections leave no room for IPv6 connections beside them, of which each takes that of two; write fewer `connections`, at most 1073741822",
+        ),
+        (
+            "connections: 1000",
             "admin_socket: \"weir.sock\"",
             "w.ron:2:71: \"weir.sock\" is no absolute path; begin it with /, as in /run/weir/admin.sock",
         ),
@@ -954,4 +959,52 @@ fn methods() {
             "accepted",
         ),
     ]);
+}
+
+#[test]
+fn a_tunnel_has_room_for_what_every_link_takes() {
+    let by_tunnel = |vip: &str, real: &str, mtu: u16| {
+        format!(
+            r#"(
+    ports: {{ "lan": (device: AfPacket("a"), addresses: [{}], mtu: {mtu}) }},
+    services: [(vip: "{vip}", protocol: Tcp, method: Tun(encapsulation: Gre()), destinations: [
+        (address: "{real}"),
+    ])],
+)"#,
+            if real.starts_with('[') {
+                r#""2001:db8::1/64""#
+            } else {
+                r#""10.0.0.1/24""#
+            }
+        )
+    };
+    for (vip, real, least, sentence) in [
+        (
+            "192.0.2.100:80",
+            "10.0.0.11:80",
+            92,
+            "the tunnel to 10.0.0.11 adds 24 to the 68 below which IPv4 never goes",
+        ),
+        (
+            "[2001:db8:2::100]:80",
+            "10.0.0.11:80",
+            1304,
+            "the tunnel to 10.0.0.11 adds 24 to the 1280 below which IPv6 never goes",
+        ),
+        (
+            "[2001:db8:2::100]:80",
+            "[2001:db8::11]:80",
+            1324,
+            "the tunnel to 2001:db8::11 adds 44 to the 1280 below which IPv6 never goes",
+        ),
+    ] {
+        assert_eq!(refusal(&by_tunnel(vip, real, least)), "accepted");
+        let too_small = least - 1;
+        assert_eq!(
+            refusal(&by_tunnel(vip, real, too_small)),
+            format!(
+                "w.ron:4:19: port \"lan\" takes packets of {too_small} bytes, and {sentence}; raise its mtu to {least} at least"
+            )
+        );
+    }
 }

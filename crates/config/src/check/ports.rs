@@ -15,8 +15,8 @@ use crate::locate::Place;
 use crate::spec::{DeviceSpec, Entries, PortSpec};
 
 /// The smallest MTU of IPv4 (RFC 791) and of IPv6 (RFC 8200 section 5), and the largest of common NICs.
-const MTU_MINIMUM: u16 = 68;
-const MTU_MINIMUM_IPV6: u16 = 1280;
+pub(super) const MTU_MINIMUM: u16 = 68;
+pub(super) const MTU_MINIMUM_IPV6: u16 = 1280;
 const MTU_LIMIT: u16 = 9216;
 /// As many ports as DPDK is built for.
 const PORTS_LIMIT: usize = 32;

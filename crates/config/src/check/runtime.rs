@@ -183,13 +183,15 @@ fn ipv6_connections(
     place: Place<'_>,
     connections: u32,
 ) -> u32 {
+    let most = i64::from((CONNECTIONS_LIMIT - connections) / 2);
     let resolved = written.and_then(|written| {
-        let result = number_within(
-            "the number of IPv6 connections per worker",
-            written,
-            0,
-            ((CONNECTIONS_LIMIT - connections) / 2).into(),
-        );
+        let result = match most {
+            0 if written != 0 => Err(format!(
+                "{connections} connections leave no room for IPv6 connections beside them, of which each takes that of two; write fewer `connections`, at most {}",
+                CONNECTIONS_LIMIT - 2
+            )),
+            _ => number_within("the number of IPv6 connections per worker", written, 0, most),
+        };
         report.keep(place.at(), result)
     });
     resolved.map_or(0, |ipv6_connections| ipv6_connections as u32)

@@ -14,14 +14,18 @@ use std::net::{IpAddr, SocketAddr};
 use super::network::Network;
 use super::persistence;
 use super::pools::Pools;
+use super::ports::{MTU_MINIMUM, MTU_MINIMUM_IPV6};
 use super::{Placed, method, number_within, refuse_not_built};
 use crate::address;
-use crate::config::{Destination, HashOptions, Method, Protocol, Scheduler, Service};
+use crate::config::{
+    Destination, Encapsulation, HashOptions, Method, Protocol, Scheduler, Service,
+};
 use crate::error::{Problem, Report, one_of};
 use crate::ipvs::{Family, SchedulerFlags};
 use crate::locate::{Place, Position};
 use crate::spec::{DestinationSpec, MhSpec, ServiceSpec, ShSpec, Variant};
 use crate::syntax;
+use weir_director::Tunnel;
 
 /// Those of IPVS.
 const DEFAULT_SCHEDULER: Scheduler = Scheduler::Wlc;
@@ -396,16 +400,48 @@ fn require_real_server(
         Method::Dr if !network.is_on_link(server) => Err(format!(
             "Dr changes nothing but MAC addresses, and the real server {server} is on no port's subnet; write one that is, or another method"
         )),
-        Method::Tun(_)
-            if network.has_whole_ports() && network.own_address_towards(server).is_none() =>
-        {
-            Err(format!(
+        Method::Tun(encapsulation) => {
+            require_tunnel(server, *encapsulation, service)?;
+            Ok(address)
+        }
+        Method::Nat | Method::Dr | Method::FullNat(_) => Ok(address),
+    }
+}
+
+/// A tunnel has an end of ours, and room for what every link of the VIP's family takes.
+fn require_tunnel(
+    server: IpAddr,
+    encapsulation: Encapsulation,
+    service: &Vicinity<'_>,
+) -> Result<(), String> {
+    let network = service.network;
+    let Some(local) = network.own_address_towards(server) else {
+        return match network.has_whole_ports() {
+            true => Err(format!(
                 "the tunnel to {server} needs an address to begin at; give the port towards it an {} address",
                 family(server)
-            ))
+            )),
+            false => Ok(()),
+        };
+    };
+    let tunnel = Tunnel::new(local, server, encapsulation);
+    let port = network.port_with(local);
+    if let (Some(tunnel), Some(port), Some(vip)) = (tunnel, port, service.vip) {
+        let minimum = match vip {
+            SocketAddr::V4(_) => MTU_MINIMUM,
+            SocketAddr::V6(_) => MTU_MINIMUM_IPV6,
+        };
+        let (header_bytes, mtu) = (tunnel.header_bytes(), port.mtu);
+        if mtu < minimum + header_bytes {
+            return Err(format!(
+                "port \"{}\" takes packets of {mtu} bytes, and the tunnel to {server} adds {header_bytes} to the {minimum} below which {} never goes; raise its mtu to {} at least",
+                port.name,
+                family(vip.ip()),
+                minimum + header_bytes
+            ));
         }
-        Method::Nat | Method::Dr | Method::Tun(_) | Method::FullNat(_) => Ok(address),
     }
+    Ok(())
 }
 
 /// What a method asks of a real server's endpoint beside the VIP's.
