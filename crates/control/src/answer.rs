@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use weir_director::DropReason;
-use weir_wire::{Content, Headers, icmp, icmpv6, tcp};
+use weir_wire::{Content, Headers, icmp, icmpv6, ipv4, ipv6, tcp};
 
 use crate::SlowPath;
 use crate::announce::Standing;
@@ -106,7 +106,7 @@ fn answer(refusal: Refusal, frame: &[u8], headers: &Headers, source: IpAddr) -> 
             icmpv6::ErrorKind::TimeExceeded,
         ),
         (Refusal::TooBig { mtu }, _) => error(
-            frame,
+            &on_its_way(frame, headers),
             headers,
             source,
             icmp::ErrorKind::FragmentationNeeded { mtu },
@@ -122,6 +122,22 @@ fn answer(refusal: Refusal, frame: &[u8], headers: &Headers, source: IpAddr) -> 
             icmpv6::ErrorKind::AddressUnreachable,
         ),
     }
+}
+
+/// The packet with a TTL less by one, as an error about its size quotes it: IPVS looks at the size when it has lowered
+/// that already (RFC 1812 §4.3.2.3 has a router quote a packet as it came in or so).
+fn on_its_way(frame: &[u8], headers: &Headers) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let header = frame.get_mut(usize::from(headers.l3)..).unwrap_or_default();
+    if headers.ttl == 0 {
+        return frame;
+    }
+    if headers.is_ipv6() {
+        header.first_chunk_mut().map(ipv6::decrement_hop_limit);
+    } else {
+        header.first_chunk_mut().map(ipv4::decrement_ttl);
+    }
+    frame
 }
 
 /// An ICMP error of the packet's family.

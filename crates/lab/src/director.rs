@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::command;
 use crate::lab::Lab;
+use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::topology::Topology;
 
@@ -66,11 +67,16 @@ pub fn built(name: &str) -> Result<PathBuf> {
 impl Director {
     /// Writes `config` into the lab's folder, starts `binary run` on it and waits until it answers.
     pub fn start(topology: &Topology, binary: &Path, config: &str) -> Result<Self> {
-        let folder = topology.lab.folder();
-        let config_path = config_path(&topology.lab);
+        Self::start_in(&topology.lab, &topology.director, binary, config)
+    }
+
+    /// The same in `namespace`, whatever machines there are around it.
+    pub fn start_in(lab: &Lab, namespace: &Namespace, binary: &Path, config: &str) -> Result<Self> {
+        let folder = lab.folder();
+        let config_path = config_path(lab);
         write_config(&config_path, config)?;
-        let socket = socket_path(&topology.lab);
-        let mut command = topology.director.command(binary);
+        let socket = socket_path(lab);
+        let mut command = namespace.command(binary);
         command
             .args(["run", "--config"])
             .arg(&config_path)
@@ -137,15 +143,22 @@ impl Director {
     ///
     /// Errors: it was refused, or had something to say.
     pub fn ipvsadm(&self, line: &str) -> Result<()> {
+        let said = self.listed(line)?;
+        ensure!(said.is_empty(), "`ipvsadm {line}` said: {said}");
+        Ok(())
+    }
+
+    /// What `weir ipvsadm LINE` prints, for lines that list something.
+    ///
+    /// Errors: it was refused.
+    pub fn listed(&self, line: &str) -> Result<String> {
         let mut command = Command::new(&self.binary);
         command
             .arg("--socket")
             .arg(&self.socket)
             .arg("ipvsadm")
             .args(line.split_whitespace());
-        let said = command::run(&mut command)?;
-        ensure!(said.is_empty(), "`ipvsadm {line}` said: {said}");
-        Ok(())
+        command::run(&mut command)
     }
 
     /// Makes `config` the running configuration: `weir reload`.

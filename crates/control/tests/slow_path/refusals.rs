@@ -1,6 +1,7 @@
 //! What the sender of a refused packet is told.
 
-use etherparse::PacketBuilder;
+use etherparse::{IpHeaders, PacketBuilder};
+use weir_control::Action;
 use weir_director::{DropReason, PuntReason};
 
 use crate::stage::{LAN, LIP, Stage, VIP, VIP6, WAN, arp, mac, port_mac, syn, v4, v6};
@@ -133,6 +134,35 @@ fn each_refusal_is_counted_and_answered_from_the_address_it_was_sent_to() {
         let [client, ours] = ends;
         let line = format!("0 {ours} > {client} {said} [wan > host9]");
         assert_eq!(stage.sent(), [line], "{reason}");
+    }
+}
+
+/// IPVS lowers the TTL before it looks at the size; what ran out of hops is quoted as it came in.
+#[test]
+fn what_is_too_large_is_quoted_as_it_would_have_gone_on() {
+    for (ends, header_bytes) in [([CLIENT, VIP], 20), ([CLIENT6, VIP6], 40)] {
+        let frame = syn(mac(9), WAN, ends);
+        for (reason, ttl) in [
+            (PuntReason::TooBig { mtu: 1404 }, 63),
+            (PuntReason::TtlExceeded, 64),
+        ] {
+            let mut stage = Stage::new();
+            stage.punt(reason, WAN, &frame);
+            let [Action::Transmit { frame: error, .. }] = &stage.actions()[..] else {
+                panic!("one answer")
+            };
+            let quoted = &error[14 + header_bytes + 8..];
+            let (header, rest) = IpHeaders::from_slice(quoted).unwrap();
+            let (seen_ttl, checksum_is_right) = match &header {
+                IpHeaders::Ipv4(header, _) => (
+                    header.time_to_live,
+                    header.header_checksum == header.calc_header_checksum(),
+                ),
+                IpHeaders::Ipv6(header, _) => (header.hop_limit, true),
+            };
+            assert_eq!((seen_ttl, checksum_is_right), (ttl, true), "{reason}");
+            assert_eq!(rest.payload, &frame[14 + header_bytes..]);
+        }
     }
 }
 
