@@ -455,6 +455,11 @@ fn method(
                 .unwrap_or_default(),
             client_address: match options.client_address {
                 config::ClientAddress::Toa => weir_director::ClientAddress::Toa,
+                config::ClientAddress::ProxyV1 => weir_director::ClientAddress::ProxyV1,
+                config::ClientAddress::ProxyV2 => weir_director::ClientAddress::ProxyV2,
+                config::ClientAddress::UdpOption => weir_director::ClientAddress::UdpOption,
+                config::ClientAddress::UdpHeader => weir_director::ClientAddress::UdpHeader,
+                config::ClientAddress::None => weir_director::ClientAddress::None,
             },
         },
     })

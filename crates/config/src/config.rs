@@ -219,6 +219,49 @@ pub struct FullNat {
 pub enum ClientAddress {
     /// In a TCP option; without effect for UDP.
     Toa,
+    /// In a line of text before the client's first byte (PROXY protocol, version 1). Of TCP alone.
+    ProxyV1,
+    /// In binary before the client's first byte (PROXY protocol, version 2); over UDP before each datagram's data.
+    ProxyV2,
+    /// In option 31 of the IPv4 header of a flow's first datagrams, from IPv6 clients as `UdpHeader`. Of UDP alone.
+    UdpOption,
+    /// In a header of protocol 248 between IP and UDP, of a flow's first datagrams. Of UDP alone.
+    UdpHeader,
+    /// Not at all.
+    None,
+}
+
+impl ClientAddress {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Toa,
+        Self::ProxyV1,
+        Self::ProxyV2,
+        Self::UdpOption,
+        Self::UdpHeader,
+        Self::None,
+    ];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Toa => "Toa",
+            Self::ProxyV1 => "ProxyV1",
+            Self::ProxyV2 => "ProxyV2",
+            Self::UdpOption => "UdpOption",
+            Self::UdpHeader => "UdpHeader",
+            Self::None => "None",
+        }
+    }
+
+    /// Whether services of a protocol may have it.
+    pub fn is_for(self, protocol: Protocol) -> bool {
+        match (self, protocol) {
+            (Self::Toa | Self::ProxyV2 | Self::None, Protocol::Tcp | Protocol::Udp) => true,
+            (Self::ProxyV1, protocol) => protocol == Protocol::Tcp,
+            (Self::UdpOption | Self::UdpHeader, protocol) => protocol == Protocol::Udp,
+        }
+    }
 }
 
 /// A real server in its role inside a service.

@@ -10,9 +10,9 @@ use std::path::Path;
 use ron::extensions::Extensions;
 
 use crate::config::{
-    ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
-    IpvsSettings, LocalPool, Memory, Method, Port, Protocol, RemovedDestination, Reuse, Route,
-    Runtime, Scheduler, Service, Timeouts,
+    Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle, IpvsSettings,
+    LocalPool, Memory, Method, Port, Protocol, RemovedDestination, Reuse, Route, Runtime,
+    Scheduler, Service, Timeouts,
 };
 use crate::duration;
 use crate::ipvs::{MarkedService, Netmask, Persistence, SchedulerFlags};
@@ -307,12 +307,10 @@ pub(crate) fn write_method(method: &Method) -> String {
             local_pool,
             client_address,
         }) => {
-            let client_address = match client_address {
-                ClientAddress::Toa => "Toa",
-            };
             format!(
-                "FullNat(local_pool: {}, client_address: {client_address})",
-                quoted(local_pool)
+                "FullNat(local_pool: {}, client_address: {})",
+                quoted(local_pool),
+                client_address.name()
             )
         }
     }

@@ -157,7 +157,11 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         method(),
     );
     (
-        (any::<bool>(), any::<bool>()),
+        (
+            any::<bool>(),
+            any::<bool>(),
+            select(&ClientAddress::ALL[..]),
+        ),
         1..=4_u8,
         1..=3_u16,
         select(vec![Protocol::Tcp, Protocol::Udp]),
@@ -166,13 +170,25 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         prop::collection::vec(destination, 0..5),
     )
         .prop_map(
-            |((is_ipv4, one_packet), vip, vport, protocol, scheduler, local_pool, destinations)| {
+            |(
+                (is_ipv4, one_packet, wanted),
+                vip,
+                vport,
+                protocol,
+                scheduler,
+                local_pool,
+                destinations,
+            )| {
                 let address = |port, host| {
                     if is_ipv4 {
                         v4(port, host)
                     } else {
                         v6(port, host)
                     }
+                };
+                let client_address = match wanted.is_for(protocol) {
+                    true => wanted,
+                    false => ClientAddress::Toa,
                 };
                 let mut resolved: Vec<Destination> = Vec::new();
                 for (port, host, rport, weight, (upper_threshold, lower_threshold), method) in
@@ -207,7 +223,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                     scheduler,
                     method: Method::FullNat(FullNat {
                         local_pool,
-                        client_address: ClientAddress::Toa,
+                        client_address,
                     }),
                     destinations: resolved,
                 }

@@ -258,13 +258,13 @@ fn not_built_yet() {
         ),
         (
             "client_address: Toa",
-            "client_address: ProxyV2",
-            "w.ron:16:68: `ProxyV2` is not built yet; write Toa",
+            "client_address: UdpHeader",
+            "w.ron:16:68: `UdpHeader` is not for services of TCP; write Toa, ProxyV1, ProxyV2 or None",
         ),
         (
-            "client_address: Toa",
-            "client_address: None",
-            "w.ron:16:68: `None` is not built yet; write Toa",
+            "protocol: Tcp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: Toa",
+            "protocol: Udp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: ProxyV1",
+            "w.ron:16:68: `ProxyV1` is not for services of UDP; write Toa, ProxyV2, UdpOption, UdpHeader or None",
         ),
         (
             "scheduler: Wlc",
@@ -590,7 +590,7 @@ fn meaning() {
         (
             "client_address: Toa",
             "client_address: Header",
-            "w.ron:16:68: `Header` is none of the choices here; write Toa",
+            "w.ron:16:68: `Header` is none of the choices here; write Toa, ProxyV1, ProxyV2 or None",
         ),
         (
             "        ),\n    ],\n    timeouts",

@@ -151,7 +151,11 @@ fn lease(
 
 fn initial_flags(protocol: Protocol, client_address: ClientAddress) -> Flags {
     match (protocol, client_address) {
-        (Protocol::Tcp, ClientAddress::Toa) => Flags::TOA,
-        (Protocol::Udp, ClientAddress::Toa) => Flags::default(),
+        // Left out where it cannot go; a client's own is no business of ours there.
+        (Protocol::Udp, ClientAddress::Toa | ClientAddress::ProxyV1) => Flags::default(),
+        (Protocol::Tcp, ClientAddress::UdpOption | ClientAddress::UdpHeader) => {
+            Flags::telling(ClientAddress::None)
+        }
+        (Protocol::Tcp | Protocol::Udp, told) => Flags::telling(told),
     }
 }

@@ -34,6 +34,17 @@ impl fmt::Display for ServiceKey {
 pub enum ClientAddress {
     /// In a TCP option (TOA). Datagrams of UDP go without.
     Toa,
+    /// In a line of text before the client's first byte (PROXY protocol, version 1). Datagrams of UDP go without.
+    ProxyV1,
+    /// In binary before the client's first byte (PROXY protocol, version 2), over UDP before each datagram's data.
+    ProxyV2,
+    /// In an IPv4 option of the first datagrams of a flow, from IPv6 clients as [`Self::UdpHeader`]. Over TCP as
+    /// [`Self::None`].
+    UdpOption,
+    /// In a header between IP and UDP of the first datagrams of a flow. Over TCP as [`Self::None`].
+    UdpHeader,
+    /// Not at all; a client cannot make one up either.
+    None,
 }
 
 /// How packets are forwarded to a destination.

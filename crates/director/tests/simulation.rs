@@ -13,10 +13,10 @@ use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
-use weir_director::{Scheduler, Verdict, WorkerId};
+use weir_director::{ClientAddress, Scheduler, Verdict, WorkerId};
 use weir_testkit::{
     Decoded, Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, Random, Rig, Site, TcpOption, WAN,
-    WAN_MAC, decode, real_server_mac,
+    WAN_MAC, decode, proxied, real_server_mac,
 };
 use weir_wire::Protocol;
 use weir_wire::ethernet::Mac;
@@ -176,6 +176,7 @@ enum Place {
 
 struct World {
     rig: Rig,
+    client_address: ClientAddress,
     clients: Host,
     servers: Vec<(Mac, Host)>,
     weather: Weather,
@@ -190,7 +191,13 @@ struct World {
 }
 
 impl World {
-    fn new(site: Site, real_servers: &[[&str; 2]], weather: Weather, seed: u64) -> Self {
+    fn new(
+        site: Site,
+        client_address: ClientAddress,
+        real_servers: &[[&str; 2]],
+        weather: Weather,
+        seed: u64,
+    ) -> Self {
         let addresses =
             |texts: [&str; 2]| texts.map(|text| text.parse::<SocketAddr>().unwrap().ip());
         let servers = real_servers.iter().enumerate().map(|(n, texts)| {
@@ -200,6 +207,7 @@ impl World {
         });
         Self {
             rig: Rig::new(site),
+            client_address,
             clients: Host::new(addresses([IPV4.client, IPV6.client]), seed),
             servers: servers.collect(),
             weather,
@@ -320,11 +328,8 @@ impl World {
         let next = segment.sequence.wrapping_add(occupied);
         let is_above = |number: u32, last: u32| (number.wrapping_sub(last) as i32) > 0;
         if is_syn {
-            assert_eq!(
-                segment.client_addresses().len(),
-                1,
-                "TOA on the SYN: {sent}"
-            );
+            let n_toa = usize::from(self.client_address == ClientAddress::Toa);
+            assert_eq!(segment.client_addresses().len(), n_toa, "TOA: {sent}");
             let host = &mut self.servers[n].1;
             let old = host.sockets.iter_mut().find_map(|(handle, socket)| {
                 let smoltcp::socket::Socket::Tcp(socket) = socket;
@@ -363,6 +368,7 @@ enum ClosesFirst {
 /// A client's connection.
 struct Flow {
     handle: SocketHandle,
+    ends: [SocketAddr; 2],
     /// Begins with the flow's number, by which the real server knows what to send.
     upload: Vec<u8>,
     download: Vec<u8>,
@@ -375,13 +381,39 @@ struct Flow {
 struct Served {
     server: usize,
     handle: SocketHandle,
+    client_address: ClientAddress,
     n_sent: usize,
     received: Vec<u8>,
 }
 
 impl Served {
+    fn new(server: usize, handle: SocketHandle, client_address: ClientAddress) -> Self {
+        Self {
+            server,
+            handle,
+            client_address,
+            n_sent: 0,
+            received: Vec::new(),
+        }
+    }
+
+    /// What has arrived, and who is said to have sent it: in a PROXY header, where there is to be one.
+    fn upload(&self) -> Option<(Option<[SocketAddr; 2]>, Vec<u8>)> {
+        match self.client_address {
+            ClientAddress::ProxyV1 | ClientAddress::ProxyV2 => {
+                let read = proxied(&self.received)?;
+                Some((Some([read.source, read.destination]), read.data))
+            }
+            ClientAddress::Toa
+            | ClientAddress::UdpOption
+            | ClientAddress::UdpHeader
+            | ClientAddress::None => Some((None, self.received.clone())),
+        }
+    }
+
     fn flow(&self) -> Option<usize> {
-        let number = self.received.first_chunk::<4>()?;
+        let (_, upload) = self.upload()?;
+        let number = upload.first_chunk::<4>()?;
         Some(u32::from_be_bytes(*number) as usize)
     }
 }
@@ -392,8 +424,10 @@ impl Flow {
         let mut upload = (number as u32).to_be_bytes().to_vec();
         upload.extend(world.random.bytes(n_bytes));
         let n_bytes = 2_000 + world.random.below(40_000);
+        let vip = vip.parse().unwrap();
         Self {
-            handle: world.clients.connect(client, vip.parse().unwrap()),
+            handle: world.clients.connect(client, vip),
+            ends: [client, vip],
             upload,
             download: world.random.bytes(n_bytes),
             closes_first: if number.is_multiple_of(2) {
@@ -421,14 +455,16 @@ impl Flow {
 
 impl Served {
     fn drive(&mut self, host: &mut Host, flows: &[Flow]) -> bool {
-        let socket = host.socket(self.handle);
         let flow = self.flow().map(|number| &flows[number]);
+        let socket = host.socket(self.handle);
         let download: &[u8] = flow.map_or(&[], |flow| &flow.download);
         pump(socket, download, &mut self.n_sent, &mut self.received);
         let Some(flow) = flow else {
             return socket.state() == State::Listen;
         };
-        let has_all = self.received.len() == flow.upload.len();
+        let has_all = self
+            .upload()
+            .is_some_and(|(_, upload)| upload.len() == flow.upload.len());
         let is_its_turn = flow.closes_first == ClosesFirst::Server || !socket.may_recv();
         if self.n_sent == flow.download.len() && has_all && is_its_turn {
             socket.close();
@@ -458,15 +494,19 @@ fn run(world: &mut World, flows: &mut [Flow], served: &mut [Served]) {
         let [one] = served.iter().filter(is_it).collect::<Vec<_>>()[..] else {
             panic!("flow {number} was served once");
         };
-        assert!(one.received == flow.upload, "upload {number} differs");
+        let (ends, upload) = one.upload().unwrap();
+        assert!(upload == flow.upload, "upload {number} differs");
+        assert!(ends.is_none_or(|ends| ends == flow.ends), "{ends:?}");
     }
 }
 
 const REAL_SERVERS: [[&str; 2]; 2] = [[IPV4.real, IPV6.real], [IPV4.other_real, IPV6.other_real]];
 
-fn site(n_workers: u8) -> Site {
+fn site(n_workers: u8, client_address: ClientAddress) -> Site {
     [IPV4, IPV6].iter().fold(
-        Site::new().workers(n_workers),
+        Site::new()
+            .workers(n_workers)
+            .client_address(client_address),
         |site,
          Family {
              vip,
@@ -481,20 +521,16 @@ fn site(n_workers: u8) -> Site {
 }
 
 /// Several connections of each family at a time.
-fn concurrent_flows(n_workers: u8, weather: Weather, seed: u64) {
+fn concurrent_flows(n_workers: u8, client_address: ClientAddress, weather: Weather, seed: u64) {
     const N_FLOWS: usize = 8;
-    let mut world = World::new(site(n_workers), &REAL_SERVERS, weather, seed);
+    let site = site(n_workers, client_address);
+    let mut world = World::new(site, client_address, &REAL_SERVERS, weather, seed);
     let mut served = Vec::new();
     for server in 0..world.servers.len() {
         // As many as there are flows: who is given to whom is the scheduler's matter.
         for _ in 0..N_FLOWS {
             let handle = world.servers[server].1.listen(8080);
-            served.push(Served {
-                server,
-                handle,
-                n_sent: 0,
-                received: Vec::new(),
-            });
+            served.push(Served::new(server, handle, client_address));
         }
     }
     let mut flows: Vec<Flow> = (0..N_FLOWS)
@@ -519,15 +555,31 @@ fn concurrent_flows(n_workers: u8, weather: Weather, seed: u64) {
 #[test]
 fn bytes_arrive_as_they_were_sent_through_one_worker() {
     for seed in 1..=4 {
-        concurrent_flows(1, STORM, seed);
+        concurrent_flows(1, ClientAddress::Toa, STORM, seed);
     }
 }
 
 #[test]
 fn bytes_arrive_as_they_were_sent_through_two_workers() {
     for seed in 11..=14 {
-        concurrent_flows(2, STORM, seed);
+        concurrent_flows(2, ClientAddress::Toa, STORM, seed);
     }
+}
+
+/// The stream begins with the header, whole and once, whatever the weather; then come the client's bytes.
+#[test]
+fn a_proxy_header_and_the_bytes_behind_it_arrive() {
+    for (client_address, first) in [(ClientAddress::ProxyV1, 41), (ClientAddress::ProxyV2, 51)] {
+        for seed in first..first + 4 {
+            concurrent_flows(1, client_address, STORM, seed);
+            concurrent_flows(2, client_address, STORM, seed + 4);
+        }
+    }
+}
+
+#[test]
+fn bytes_arrive_where_the_server_is_told_nothing() {
+    concurrent_flows(2, ClientAddress::None, STORM, 61);
 }
 
 #[test]
@@ -537,15 +589,29 @@ fn in_fair_weather_nothing_is_late() {
         duplicate_percent: 0,
         jitter_ms: 0,
     };
-    concurrent_flows(2, fair, 21);
+    for client_address in [
+        ClientAddress::Toa,
+        ClientAddress::ProxyV1,
+        ClientAddress::ProxyV2,
+    ] {
+        concurrent_flows(2, client_address, fair, 21);
+    }
 }
 
 /// One local port for all: connection after connection takes the tuple over while the real server is in TIME_WAIT.
 #[test]
 fn a_local_port_taken_over_and_over_carries_every_byte() {
-    for (family, seed) in [(IPV4, 31), (IPV6, 32), (IPV4, 33)] {
+    for (family, client_address, seed) in [
+        (IPV4, ClientAddress::Toa, 31),
+        (IPV6, ClientAddress::Toa, 32),
+        (IPV4, ClientAddress::Toa, 33),
+        (IPV4, ClientAddress::ProxyV1, 34),
+        (IPV6, ClientAddress::ProxyV2, 35),
+        (IPV4, ClientAddress::None, 36),
+    ] {
         const N_CONNECTIONS: usize = 12;
         let site = Site::new()
+            .client_address(client_address)
             .local(&["10.0.0.200", "fd00::200"], 5000, 5000)
             .service(
                 Protocol::Tcp,
@@ -553,19 +619,15 @@ fn a_local_port_taken_over_and_over_carries_every_byte() {
                 Scheduler::Rr,
                 &[(family.real, 1)],
             );
-        let mut world = World::new(site, &REAL_SERVERS[..1], STORM, seed);
+        let servers = &REAL_SERVERS[..1];
+        let mut world = World::new(site, client_address, servers, STORM, seed);
         for number in 0..N_CONNECTIONS {
             let handle = world.servers[0].1.listen(8080);
             let mut client: SocketAddr = family.client.parse().unwrap();
             client.set_port(40_000 + number as u16);
             // The flow's number is 0, for each is alone: the real server closes first and waits.
             let mut flows = [Flow::open(&mut world, 0, client, family.vip)];
-            let mut served = [Served {
-                server: 0,
-                handle,
-                n_sent: 0,
-                received: Vec::new(),
-            }];
+            let mut served = [Served::new(0, handle, client_address)];
             run(&mut world, &mut flows, &mut served);
             // No late copy of this connection's segments meets the next one.
             while !world.on_the_way.is_empty() {

@@ -57,6 +57,8 @@ pub struct Segment {
     pub acknowledgement: u32,
     /// All options, padding included.
     pub options: Vec<TcpOption>,
+    /// The urgent pointer, if it is valid.
+    pub urgent: Option<u16>,
     /// Bytes of the header.
     pub header_bytes: usize,
     /// The data.
@@ -189,6 +191,7 @@ fn payload(transport: TransportHeader, data: &[u8]) -> Result<Payload, String> {
                 acknowledgement: header.acknowledgment_number,
                 options: TcpOption::read_all(header.options.as_slice())
                     .ok_or("the TCP options cannot be read")?,
+                urgent: header.urg.then_some(header.urgent_pointer),
                 header_bytes: header.header_len(),
                 data: data.to_vec(),
             }))

@@ -161,6 +161,13 @@ impl FrameBuilder {
         self
     }
 
+    /// Sets URG with this pointer.
+    pub fn urgent(mut self, pointer: u16) -> Self {
+        self.header().urg = true;
+        self.header().urgent_pointer = pointer;
+        self
+    }
+
     /// Sets the TCP options, padded with end marks to a multiple of 4 bytes.
     pub fn options(mut self, options: &[TcpOption]) -> Self {
         let bytes: Vec<u8> = options.iter().flat_map(TcpOption::write).collect();

@@ -12,6 +12,7 @@ mod buffer;
 mod decode;
 mod frame;
 mod option;
+mod proxied;
 mod random;
 mod rig;
 mod site;
@@ -20,6 +21,7 @@ pub use buffer::TestBuffer;
 pub use decode::{Decoded, Icmp, Payload, Quoted, Segment, decode, try_decode};
 pub use frame::{FrameBuilder, IntoEndpoint, echo_request, icmp, raw, tcp, udp};
 pub use option::TcpOption;
+pub use proxied::{Proxied, proxied};
 pub use random::Random;
 pub use rig::{Outcome, Rig};
 pub use site::{

@@ -154,6 +154,7 @@ pub struct Site {
     thresholds: Thresholds,
     one_packet: bool,
     former_nat: Vec<(ServiceKey, IpAddr)>,
+    client_address: ClientAddress,
     tunnels: Vec<Tunnel>,
     /// How the port towards the clients spreads packets, if it tells.
     clients: Option<Arc<Rss>>,
@@ -184,6 +185,7 @@ impl Site {
             thresholds: Thresholds::default(),
             one_packet: false,
             former_nat: Vec::new(),
+            client_address: ClientAddress::Toa,
             tunnels: Vec::new(),
             settings: Settings::default(),
             clients: None,
@@ -314,7 +316,7 @@ impl Site {
                     method: match self.by {
                         By::FullNat => Method::FullNat {
                             pool: Arc::clone(&pool),
-                            client_address: ClientAddress::Toa,
+                            client_address: self.client_address,
                         },
                         By::Nat => Method::Nat,
                         By::Dr => Method::Dr,
@@ -348,6 +350,13 @@ impl Site {
     /// How services that are added afterwards reach their destinations; FULLNAT with TOA where nothing is said.
     pub fn by(mut self, by: By) -> Self {
         self.by = by;
+        self
+    }
+
+    /// How real servers of services that are added afterwards learn of the client under FULLNAT; TOA where nothing is
+    /// said.
+    pub fn client_address(mut self, client_address: ClientAddress) -> Self {
+        self.client_address = client_address;
         self
     }
 

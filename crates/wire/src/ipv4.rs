@@ -210,8 +210,16 @@ pub fn grow(header: &mut [u8; HEADER_BYTES], n_bytes: u16) {
     mend(header, Delta::growing(n_bytes));
 }
 
+/// As [`grow`], modulo 2¹⁶: it may shrink too.
+pub(crate) fn resize(header: &mut [u8; HEADER_BYTES], by: u16) {
+    let before = [header[2], header[3]];
+    let total_bytes = u16::from_be_bytes(before).wrapping_add(by).to_be_bytes();
+    header[2..4].copy_from_slice(&total_bytes);
+    mend(header, Delta::replacing(&before, &total_bytes));
+}
+
 #[inline]
-fn mend(header: &mut [u8; HEADER_BYTES], delta: Delta) {
+pub(crate) fn mend(header: &mut [u8; HEADER_BYTES], delta: Delta) {
     let checksum = delta.apply(u16::from_ne_bytes([header[10], header[11]]));
     header[10..12].copy_from_slice(&checksum.to_ne_bytes());
 }

@@ -18,10 +18,13 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 mod packet;
+pub mod payload;
+pub mod proxy_protocol;
 pub mod tcp;
 pub mod toa;
 pub mod tunnel;
 pub mod udp;
+pub mod uoa;
 
 pub use flow_key::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6, L4Port, Protocol};
 pub use headers::{Content, Headers, ParseError};

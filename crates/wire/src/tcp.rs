@@ -31,6 +31,8 @@ pub const MSS: u8 = 2;
 pub const SACK: u8 = 5;
 /// Option: timestamps (RFC 7323), 10 bytes.
 pub const TIMESTAMPS: u8 = 8;
+/// Option: the cookie of TCP fast open (RFC 7413).
+pub const FAST_OPEN: u8 = 34;
 
 /// No edit lowers an MSS below this.
 const MIN_MSS: u16 = 64;
@@ -52,6 +54,8 @@ impl Flags {
     pub const SYN_FIN_RST: Self = Self(Self::SYN.0 | Self::FIN.0 | Self::RST.0);
     /// The acknowledgement number is valid.
     pub const ACK: Self = Self(0x10);
+    /// The urgent pointer is valid.
+    pub const URG: Self = Self(0x20);
 
     /// Whether any of `flags` is set.
     #[inline]
@@ -194,6 +198,71 @@ fn shift_edges(header: &mut [u8], start: usize, by: u32) {
             let n_edges = (option.len() - 2) / 4;
             (0..n_edges).for_each(|n| shift_number(header, option.start + 2 + 4 * n, by));
         }
+    }
+}
+
+/// As [`shift_acknowledgement`], by whatever `map` makes of a number. Selective acknowledgements of which nothing is
+/// left are taken out.
+pub fn map_acknowledgement(header: &mut [u8], map: impl Fn(u32) -> u32) {
+    let number = |header: &[u8], at: usize| {
+        let bytes = header.get(at..).and_then(|bytes| bytes.first_chunk());
+        bytes.map(|bytes| u32::from_be_bytes(*bytes))
+    };
+    let has_ack = header
+        .get(13)
+        .is_some_and(|flags| Flags(*flags).has(Flags::ACK));
+    let Some(acknowledged) = number(header, 8).filter(|_| has_ack) else {
+        return;
+    };
+    replace(header, 8, &map(acknowledged).to_be_bytes());
+    let mut at = HEADER_BYTES;
+    while let Some(option) = find_option_from(header, at, SACK) {
+        at = option.end;
+        let mut mapped = [NO_OPERATION; MAX_HEADER_BYTES];
+        let mut len_bytes = 2;
+        for block in (option.start + 2..option.end.saturating_sub(7)).step_by(8) {
+            let edges = (number(header, block), number(header, block + 4));
+            if let (Some(left), Some(right)) = edges
+                && map(left) != map(right)
+                && let Some(room) = mapped.get_mut(len_bytes..len_bytes + 8)
+            {
+                room[..4].copy_from_slice(&map(left).to_be_bytes());
+                room[4..].copy_from_slice(&map(right).to_be_bytes());
+                len_bytes += 8;
+            }
+        }
+        if len_bytes > 2 {
+            mapped[..2].copy_from_slice(&[SACK, len_bytes as u8]);
+        }
+        if let Some(mapped) = mapped.get(..option.len()) {
+            replace(header, option.start, mapped);
+        }
+    }
+}
+
+/// Lets the urgent pointer, if it is valid, mean the same byte after `n_bytes` were put in front of the data. One that
+/// cannot be as great is taken away.
+pub fn move_urgent(header: &mut [u8], n_bytes: u16) {
+    let Some(fixed) = header.first_chunk::<HEADER_BYTES>() else {
+        return;
+    };
+    if !flags(fixed).has(Flags::URG) {
+        return;
+    }
+    match u16::from_be_bytes([fixed[18], fixed[19]]).checked_add(n_bytes) {
+        Some(moved) => replace(header, 18, &moved.to_be_bytes()),
+        None => clear_urgent(header),
+    }
+}
+
+/// Takes the urgent pointer away.
+pub fn clear_urgent(header: &mut [u8]) {
+    match header.get(13).copied() {
+        Some(flags) if Flags(flags).has(Flags::URG) => {
+            replace(header, 13, &[flags & !Flags::URG.0]);
+            replace(header, 18, &[0; 2]);
+        }
+        Some(_) | None => {}
     }
 }
 

@@ -36,3 +36,12 @@ pub fn rewrite(header: &mut [u8; HEADER_BYTES], l4_ports: [u8; 4], delta: Delta)
     delta.apply_to_udp(&mut checksum);
     header[CHECKSUM..].copy_from_slice(&checksum);
 }
+
+/// Adds `n_bytes` to the length, which does not overflow, and lets `delta` mend the checksum, if there is one.
+pub(crate) fn grow(header: &mut [u8; HEADER_BYTES], n_bytes: u16, delta: Delta) {
+    let len_bytes = u16::from_be_bytes([header[4], header[5]]).wrapping_add(n_bytes);
+    header[4..6].copy_from_slice(&len_bytes.to_be_bytes());
+    let mut checksum = [header[CHECKSUM], header[CHECKSUM + 1]];
+    delta.apply_to_udp(&mut checksum);
+    header[CHECKSUM..].copy_from_slice(&checksum);
+}

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use super::pools::Pools;
 use super::services::{refusal, without_options};
 use super::{Report, number_within};
-use crate::config::{ClientAddress, Encapsulation, FullNat, Method};
-use crate::error::Problem;
+use crate::config::{ClientAddress, Encapsulation, FullNat, Method, Protocol};
+use crate::error::{Problem, one_of};
 use crate::locate::Place;
 use crate::spec::{FullNatSpec, GreSpec, GueSpec, TunSpec, Variant};
 use crate::syntax;
@@ -24,11 +24,12 @@ pub(super) fn resolve(
     report: &mut Report,
     written: Option<&Variant>,
     place: Place<'_>,
+    protocol: Option<Protocol>,
     vip: Option<SocketAddr>,
     pools: &Pools,
 ) -> Method {
     let Some(written) = written else {
-        return full_nat(report, FullNatSpec::default(), place, vip, pools);
+        return full_nat(report, FullNatSpec::default(), place, protocol, vip, pools);
     };
     let method = match written.name() {
         "Nat" => plain(report, written, place, Method::Nat),
@@ -43,7 +44,7 @@ pub(super) fn resolve(
         }),
         "FullNat" => {
             let spec = options(report, written, place);
-            spec.map(|spec| full_nat(report, spec, place, vip, pools))
+            spec.map(|spec| full_nat(report, spec, place, protocol, vip, pools))
         }
         _ => {
             let what = refusal(written, &["Nat", "Dr", "Tun", "FullNat"], &[]);
@@ -111,6 +112,7 @@ fn full_nat(
     report: &mut Report,
     spec: FullNatSpec,
     place: Place<'_>,
+    protocol: Option<Protocol>,
     vip: Option<SocketAddr>,
     pools: &Pools,
 ) -> Method {
@@ -122,6 +124,7 @@ fn full_nat(
     let client_address = client_address(
         report,
         spec.client_address.as_ref(),
+        protocol,
         place.field("client_address"),
     );
     Method::FullNat(FullNat {
@@ -154,17 +157,38 @@ fn require_pool(name: &str, vip: Option<SocketAddr>, pools: &Pools) -> Result<()
     }
 }
 
+fn capitals(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+    }
+}
+
 fn client_address(
     report: &mut Report,
     written: Option<&Variant>,
+    protocol: Option<Protocol>,
     place: Place<'_>,
 ) -> ClientAddress {
     let Some(written) = written else {
         return ClientAddress::Toa;
     };
-    let result = match written.name() {
-        "Toa" => without_options(written, ClientAddress::Toa),
-        _ => Err(refusal(written, &["Toa"], &["ProxyV1", "ProxyV2", "None"])),
+    let is_possible = |choice: &ClientAddress| protocol.is_none_or(|of| choice.is_for(of));
+    let possible: Vec<&str> = ClientAddress::ALL
+        .into_iter()
+        .filter(is_possible)
+        .map(ClientAddress::name)
+        .collect();
+    let mut choices = ClientAddress::ALL.into_iter();
+    let result = match choices.find(|choice| choice.name() == written.name()) {
+        Some(choice) if is_possible(&choice) => without_options(written, choice),
+        Some(choice) => Err(format!(
+            "`{}` is not for services of {}; write {}",
+            choice.name(),
+            protocol.map_or("this protocol", capitals),
+            one_of(&possible)
+        )),
+        None => Err(refusal(written, &possible, &[])),
     };
     report
         .keep(place.at(), result)

@@ -40,6 +40,7 @@ pub(super) struct PlacedService {
 
 /// What surrounds a destination.
 struct Vicinity<'a> {
+    protocol: Option<Protocol>,
     vip: Option<SocketAddr>,
     /// The service's.
     method: &'a Method,
@@ -99,11 +100,13 @@ fn service(
         report,
         spec.method.as_ref(),
         place.field("method"),
+        protocol,
         vip,
         pools,
     );
     let one_packet = one_packet(report, spec.one_packet, protocol, place.field("one_packet"));
     let vicinity = Vicinity {
+        protocol,
         vip,
         method: &method,
         one_packet,
@@ -327,7 +330,13 @@ fn destination(
 ) -> Option<Destination> {
     let own_method = spec.method.as_ref().map(|written| {
         let place = place.field("method");
-        method::resolve(report, Some(written), place, service.vip, service.pools)
+        let Vicinity {
+            protocol,
+            vip,
+            pools,
+            ..
+        } = *service;
+        method::resolve(report, Some(written), place, protocol, vip, pools)
     });
     let method = own_method.as_ref().unwrap_or(service.method);
     if service.one_packet && matches!(method, Method::FullNat(_)) {

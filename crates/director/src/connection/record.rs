@@ -24,7 +24,7 @@ use weir_wire::checksum::Delta;
 use weir_wire::{FlowKey, Protocol};
 
 use super::State;
-use crate::{NextHopId, Tick, TunnelId};
+use crate::{ClientAddress, NextHopId, Tick, TunnelId};
 
 /// The way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +66,16 @@ impl Flags {
     pub(crate) const CLIENT_IPV6: Self = Self(1);
     /// The server pair is of IPv6, likewise.
     pub(crate) const SERVER_IPV6: Self = Self(1 << 1);
-    /// The client's address goes to the real server in a TCP option (TOA).
+    /// The client's address goes to the real server in a TCP option (TOA), unless [`Self::TOLD_OTHERWISE`].
     pub(crate) const TOA: Self = Self(1 << 8);
+    /// It goes another way, or is kept from it; which is it, both bits and [`Self::TOA`] say together.
+    pub(crate) const TOLD_OTHERWISE: Self = Self(0b11 << 14);
     /// The real server's initial sequence number is known.
     pub(crate) const ANSWERED: Self = Self(1 << 2);
     /// Inbound segments are past what TOA goes with for good.
     pub(crate) const TOA_DONE: Self = Self(1 << 3);
+    /// The same bit with a PROXY header: the real server has acknowledged all of it, and `sequence_delta` counts it.
+    pub(crate) const HEADER_ARRIVED: Self = Self::TOA_DONE;
     /// The client's FIN was seen while TOA still went with every segment: it does so to the end.
     pub(crate) const TOA_ALWAYS: Self = Self(1 << 4);
     /// `server_sequence` now holds the number that follows the client's last byte, as the real server sees it.
@@ -86,10 +90,38 @@ impl Flags {
     /// It ends with the packet that opened it (one-packet scheduling): no outbound packet is ever looked up. Only the
     /// client pair is in the index.
     pub(crate) const ONE_PACKET: Self = Self(1 << 11);
+    /// Not the two methods' plain way: one question sends these aside.
+    pub(crate) const RARER: Self = Self(Self::ONE_WAY.0 | Self::TOLD_OTHERWISE.0);
     /// What has one key in the index.
     pub(crate) const ONE_KEY: Self = Self(Self::ONE_WAY.0 | Self::ONE_PACKET.0);
     /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
     pub(crate) const SHIFTED: Self = Self(1 << 6);
+
+    /// Those of a connection whose real server learns of the client so.
+    pub(crate) fn telling(client_address: ClientAddress) -> Self {
+        let (v1, v2) = (Self(1 << 14), Self(1 << 15));
+        match client_address {
+            ClientAddress::Toa => Self::TOA,
+            ClientAddress::ProxyV1 => v1,
+            ClientAddress::ProxyV2 => v2,
+            ClientAddress::UdpOption => Self::TOA.with(v1),
+            ClientAddress::UdpHeader => Self::TOA.with(v2),
+            ClientAddress::None => v1.with(v2),
+        }
+    }
+
+    /// How the real server learns of the client; `None` where that is none of weir's business.
+    pub(crate) fn client_address(self) -> Option<ClientAddress> {
+        Some(match (self.0 >> 14, self.has(Self::TOA)) {
+            (0, false) => return None,
+            (0, true) => ClientAddress::Toa,
+            (1, false) => ClientAddress::ProxyV1,
+            (2, false) => ClientAddress::ProxyV2,
+            (1, true) => ClientAddress::UdpOption,
+            (2, true) => ClientAddress::UdpHeader,
+            _ => ClientAddress::None,
+        })
+    }
 
     #[inline]
     pub(crate) fn has(self, flags: Self) -> bool {
@@ -121,7 +153,8 @@ pub(crate) struct Connection {
     l4_delta: u16,
     /// Added to sequence numbers inbound, taken from acknowledgement numbers outbound; see `Flags::SHIFTED`.
     pub(crate) sequence_delta: u32,
-    /// The real server's initial sequence number (`Flags::ANSWERED`), later `Flags::FINAL_SEQUENCE`.
+    /// The real server's initial sequence number (`Flags::ANSWERED`), later `Flags::FINAL_SEQUENCE`. With a PROXY header
+    /// in place of the former: the number of the client's first byte. Of UDP: datagrams that carried the client's address.
     server_sequence: u32,
     pub(crate) protocol: u8,
     /// 0: no connection. Otherwise a `State`.
@@ -311,6 +344,29 @@ impl Connection {
         }
     }
 
+    /// Under a PROXY header, until all of it has arrived: the number of the client's first byte, as the client counts;
+    /// known once the real server has answered.
+    pub(crate) fn first_byte(&self) -> Option<u32> {
+        self.server_initial_sequence()
+    }
+
+    /// Notes the number of the client's first byte. The header is to go before it, whatever was before.
+    pub(crate) fn set_first_byte(&mut self, sequence: u32) {
+        let past = Flags(Flags::FINAL_SEQUENCE.0 | Flags::HEADER_ARRIVED.0);
+        self.flags = self.flags.without(past).with(Flags::ANSWERED);
+        self.server_sequence = sequence;
+    }
+
+    /// Of UDP: how many datagrams carried the client's address.
+    pub(crate) fn n_told(&self) -> u32 {
+        self.server_sequence
+    }
+
+    /// One more did.
+    pub(crate) fn told(&mut self) {
+        self.server_sequence += 1;
+    }
+
     /// The number that follows the client's last byte, as the real server sees it, once the client has closed.
     #[inline]
     pub(crate) fn final_sequence(&self) -> Option<u32> {
@@ -325,8 +381,14 @@ impl Connection {
         self.flags = self.flags.with(Flags::FINAL_SEQUENCE);
     }
 
-    /// A SYN begins the connection anew: what was said before counts no more.
+    /// A SYN begins the connection anew: what was said before counts no more. Where a PROXY header goes is only for the
+    /// real server's SYN to change, for a client may send its own without meaning it.
     pub(crate) fn begin_anew(&mut self) {
+        self.bytes_low = [0; 2];
+        self.bytes_high = [0; 2];
+        if self.flags.has(Flags::TOLD_OTHERWISE) {
+            return;
+        }
         let said = Flags(
             Flags::ANSWERED.0
                 | Flags::SERVER_SPOKE.0
@@ -335,8 +397,6 @@ impl Connection {
                 | Flags::TOA_ALWAYS.0,
         );
         self.flags = self.flags.without(said);
-        self.bytes_low = [0; 2];
-        self.bytes_high = [0; 2];
     }
 
     /// Notes a packet of `bytes`. The tick is written always: a branch would cost more than the store.

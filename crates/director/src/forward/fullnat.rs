@@ -149,7 +149,13 @@ fn edit_outbound(header: &mut [u8], headers: &Headers, connection: &mut Connecti
 
 /// Writes both ends, the TTL, the checksums and the Ethernet header.
 #[inline]
-fn rewrite(frame: &mut [u8], headers: &Headers, found: Found, table: &Table, hop: &NextHop) {
+pub(super) fn rewrite(
+    frame: &mut [u8],
+    headers: &Headers,
+    found: Found,
+    table: &Table,
+    hop: &NextHop,
+) {
     let Found { id, direction } = found;
     let connection = table.get(id);
     ethernet::rewrite(frame, &hop.ethernet);

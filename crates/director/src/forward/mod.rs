@@ -6,7 +6,9 @@
 mod client_address;
 mod dr;
 mod fullnat;
+mod introduced;
 mod one_way;
+mod proxy;
 mod related;
 mod route;
 mod sequence;
@@ -32,11 +34,13 @@ pub(crate) fn apply(
     now: Tick,
 ) -> Verdict {
     let flags = ledger.table.get(found.id).flags;
-    let outcome = if flags.has(Flags::ONE_WAY) {
+    let outcome = if flags.has(Flags::RARER) {
         if flags.has(Flags::TUNNEL) {
             tun::apply(packet, headers, found, ledger, snapshot, now)
-        } else {
+        } else if flags.has(Flags::ONE_WAY) {
             dr::apply(packet, headers, found, ledger, snapshot, now)
+        } else {
+            introduced::apply(packet, headers, found, ledger, snapshot, now)
         }
     } else if headers.content == Content::IcmpError {
         related::apply(packet, headers, found, ledger, snapshot)

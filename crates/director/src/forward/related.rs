@@ -5,11 +5,15 @@
 //! Does not know: errors that weir itself makes (the control thread's work).
 
 use weir_wire::checksum::Delta;
-use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6, toa};
+use weir_wire::{
+    FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, toa, uoa,
+};
+
+use super::{introduced, proxy};
 
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
-use crate::{DropReason, Snapshot, Verdict};
+use crate::{ClientAddress, DropReason, Snapshot, Verdict};
 
 /// Rewrites an ICMP or ICMPv6 error on its way in `found.direction`. `Err`: it is as it came in.
 #[cold]
@@ -26,6 +30,7 @@ pub(super) fn apply(
     super::check_way(headers, hop_id, hop, 0)?;
     // The quoted packet becomes the one that the error's receiver sent: its own pair, in the other direction.
     let quoted = ledger.table.key(found.id, found.direction.turned());
+    let client = ledger.table.key(found.id, Direction::Inbound);
     let frame = packet.frame_mut();
     let (l3, l4, end) = (
         usize::from(headers.l3),
@@ -45,11 +50,12 @@ pub(super) fn apply(
                 &mut frame[usize::from(headers.quoted_l4)..end],
                 quoted.l4_ports,
                 connection,
+                &client,
                 found.direction,
             );
             icmp::lower_mtu(
                 &mut frame[l4..end],
-                inserted_bytes(headers, connection, found.direction),
+                inserted_bytes(headers, connection, &client, found.direction),
             );
             icmp::fill_checksum(&mut frame[l4..end]);
             if let Some(header) = frame[l3..].first_chunk_mut::<{ ipv4::HEADER_BYTES }>() {
@@ -72,11 +78,12 @@ pub(super) fn apply(
                 &mut frame[usize::from(headers.quoted_l4)..end],
                 quoted.l4_ports,
                 connection,
+                &client,
                 found.direction,
             );
             icmpv6::lower_mtu(
                 &mut frame[l4..end],
-                inserted_bytes(headers, connection, found.direction),
+                inserted_bytes(headers, connection, &client, found.direction),
             );
             icmpv6::fill_checksum(&mut frame[l4..end], outer.source(), outer.destination());
             if let Some(header) = frame[l3..].first_chunk_mut() {
@@ -93,11 +100,38 @@ pub(super) fn apply(
 }
 
 /// Bytes that weir inserts into the packets that an error on this way is about.
-fn inserted_bytes(headers: &Headers, connection: &Connection, direction: Direction) -> u16 {
-    match direction {
-        Direction::Outbound if connection.flags.has(Flags::TOA) => toa::len_bytes(headers),
-        Direction::Outbound | Direction::Inbound => 0,
+fn inserted_bytes(
+    headers: &Headers,
+    connection: &Connection,
+    client: &FlowKey,
+    direction: Direction,
+) -> u16 {
+    let told = connection.flags.client_address();
+    match (direction, told) {
+        (Direction::Inbound, _) | (Direction::Outbound, None | Some(ClientAddress::None)) => 0,
+        (Direction::Outbound, Some(ClientAddress::Toa)) => toa::len_bytes(headers),
+        (Direction::Outbound, Some(ClientAddress::ProxyV1 | ClientAddress::ProxyV2)) => {
+            proxy::header(connection, client, tcp::Flags::default()).len_bytes()
+        }
+        (Direction::Outbound, Some(ClientAddress::UdpOption | ClientAddress::UdpHeader)) => {
+            let form = introduced::form_of(told, headers.is_ipv6());
+            form.map_or(0, uoa_bytes(headers))
+        }
     }
+}
+
+/// Bytes of a form of DPVS's in packets of the error's family without IP options.
+fn uoa_bytes(headers: &Headers) -> impl Fn(uoa::Form) -> u16 {
+    let ip_header_bytes = if headers.is_ipv6() {
+        ipv6::HEADER_BYTES
+    } else {
+        ipv4::HEADER_BYTES
+    };
+    let plain = Headers {
+        l4: headers.l3 + ip_header_bytes as u16,
+        ..*headers
+    };
+    move |form| uoa::growth(form, &plain)
 }
 
 /// The quoted L4 ports, and the number that weir had shifted. The quoted checksum is left alone: whoever gets the
@@ -106,20 +140,34 @@ fn rewrite_quoted_l4(
     quoted: &mut [u8],
     l4_ports: u32,
     connection: &Connection,
+    client: &FlowKey,
     direction: Direction,
 ) {
     if let Some(there) = quoted.first_chunk_mut() {
         *there = l4_ports.to_ne_bytes();
     }
-    if connection.protocol() != Protocol::Tcp || !connection.flags.has(Flags::SHIFTED) {
+    let is_shifted = Flags::SHIFTED.with(Flags::TOLD_OTHERWISE);
+    if connection.protocol() != Protocol::Tcp || !connection.flags.has(is_shifted) {
         return;
     }
+    let header_bytes = proxy::header(connection, client, tcp::Flags::default()).len_bytes();
     // The client's sequence number went out raised by the delta, the real server's acknowledgement lowered by it.
-    let (at, by) = match direction {
-        Direction::Outbound => (4, connection.sequence_delta.wrapping_neg()),
-        Direction::Inbound => (8, connection.sequence_delta),
+    let at = match direction {
+        Direction::Outbound => 4,
+        Direction::Inbound => 8,
     };
     if let Some(number) = quoted.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        *number = u32::from_be_bytes(*number).wrapping_add(by).to_be_bytes();
+        let there = u32::from_be_bytes(*number);
+        let as_sent = match direction {
+            Direction::Outbound if !connection.flags.has(Flags::TOLD_OTHERWISE) => {
+                there.wrapping_sub(connection.sequence_delta)
+            }
+            Direction::Inbound if !connection.flags.has(Flags::TOLD_OTHERWISE) => {
+                there.wrapping_add(connection.sequence_delta)
+            }
+            Direction::Outbound => proxy::as_the_client_counts(connection, header_bytes, there),
+            Direction::Inbound => proxy::as_the_server_counts(connection, header_bytes, there),
+        };
+        *number = as_sent.to_be_bytes();
     }
 }

@@ -5,5 +5,7 @@ mod checksums;
 mod frames;
 mod neighbours;
 mod parse;
+mod proxy_protocol;
 mod tcp_edits;
 mod toa;
+mod uoa;
