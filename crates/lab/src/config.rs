@@ -28,6 +28,9 @@ pub struct Service {
     pub scheduler: &'static str,
     /// How its packets get to the real servers.
     pub method: Method,
+    /// How the real servers learn of the client under FULLNAT, as written in the configuration; where nothing is said,
+    /// by TOA over TCP.
+    pub client_address: Option<&'static str>,
     /// The destinations and their weights.
     pub destinations: Vec<(SocketAddr, u32)>,
 }
@@ -61,6 +64,7 @@ impl Service {
             protocol,
             scheduler,
             method: topology.method,
+            client_address: None,
             destinations: real_servers
                 .map(|address| SocketAddr::new(address, l4_port))
                 .zip(weights)
@@ -90,6 +94,12 @@ impl Service {
         for ((address, _), host) in self.destinations.iter_mut().zip(&topology.real_servers) {
             address.set_ip(host.addresses.of(family));
         }
+        self
+    }
+
+    /// The service with its real servers told so, as the configuration has it: `ProxyV1`.
+    pub fn telling(mut self, client_address: &'static str) -> Self {
+        self.client_address = Some(client_address);
         self
     }
 
@@ -209,8 +219,9 @@ fn write(
         writeln!(text, "            vip: \"{}\",", service.vip)?;
         writeln!(text, "            protocol: {:?},", service.protocol)?;
         writeln!(text, "            scheduler: {},", service.scheduler)?;
-        let is_told = service.protocol == Protocol::Tcp;
-        let method = service.method.in_configuration(is_told);
+        let toa = (service.protocol == Protocol::Tcp).then_some("Toa");
+        let told = service.client_address.or(toa);
+        let method = service.method.in_configuration(told);
         writeln!(text, "            method: {method},")?;
         writeln!(text, "            destinations: [")?;
         for (address, weight) in &service.destinations {

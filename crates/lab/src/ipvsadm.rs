@@ -50,6 +50,7 @@ mod tests {
             protocol: Protocol::Tcp,
             scheduler: "Wrr",
             method: Method::Nat,
+            client_address: None,
             destinations: vec![
                 ("192.168.10.2:80".parse().unwrap(), 2),
                 ("192.168.10.3:80".parse().unwrap(), 1),

@@ -57,9 +57,9 @@ impl Method {
         Self::FullNat,
     ];
 
-    /// The method as the configuration has it, for a service whose client's address `is_told` (or cannot be: TOA is
-    /// an option of TCP).
-    pub(crate) fn in_configuration(self, is_told: bool) -> String {
+    /// The method as the configuration has it, for a service whose real servers learn of the client in the way `told`,
+    /// if anything is said of it.
+    pub(crate) fn in_configuration(self, told: Option<&str>) -> String {
         match self {
             Self::Nat => "Nat".into(),
             Self::Dr => "Dr".into(),
@@ -68,10 +68,10 @@ impl Method {
             Self::Tun(Encapsulation::Gue) => {
                 format!("Tun(encapsulation: Gue(destination_port: {GUE}, checksum: false))")
             }
-            Self::FullNat if is_told => {
-                "FullNat(local_pool: \"default\", client_address: Toa)".into()
-            }
-            Self::FullNat => "FullNat(local_pool: \"default\")".into(),
+            Self::FullNat => match told {
+                Some(told) => format!("FullNat(local_pool: \"default\", client_address: {told})"),
+                None => "FullNat(local_pool: \"default\")".into(),
+            },
         }
     }
 

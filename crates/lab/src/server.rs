@@ -22,6 +22,9 @@ use crate::topology::{Host, Topology};
 
 /// nginx: a small page that names the server, and files.
 pub const HTTP: u16 = 80;
+/// nginx again, which takes connections with a PROXY header only: it says whom that names, serves the same files, and
+/// passes uploads on to [`PEER`].
+pub const PROXIED: u16 = 8180;
 /// Our own HTTP server that reads the SYN and takes uploads.
 pub const PEER: u16 = 8081;
 /// iperf3.
@@ -197,6 +200,16 @@ fn nginx_config(folder: &Path, name: &str) -> String {
                 default_type text/plain;
                 location / {{ return 200 '{name}\\n'; }}
                 location /files/ {{ root {folder}; access_log off; }}
+            }}
+            server {{
+                listen [::]:{PROXIED} ipv6only=off proxy_protocol backlog=4096;
+                default_type text/plain;
+                client_max_body_size 0;
+                location / {{
+                    return 200 '$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port $remote_addr\n';
+                }}
+                location /files/ {{ root {folder}; access_log off; }}
+                location /upload {{ proxy_pass http://127.0.0.1:{PEER}; access_log off; }}
             }}
         }}"
     )

@@ -241,7 +241,8 @@ pub fn map_acknowledgement(header: &mut [u8], map: impl Fn(u32) -> u32) {
 }
 
 /// Lets the urgent pointer, if it is valid, mean the same byte after `n_bytes` were put in front of the data. One that
-/// cannot be as great is taken away.
+/// cannot be as great is taken away, and so is one of 0: readers disagree whether it means the byte before the data,
+/// and that would be one of those put there.
 pub fn move_urgent(header: &mut [u8], n_bytes: u16) {
     let Some(fixed) = header.first_chunk::<HEADER_BYTES>() else {
         return;
@@ -249,9 +250,10 @@ pub fn move_urgent(header: &mut [u8], n_bytes: u16) {
     if !flags(fixed).has(Flags::URG) {
         return;
     }
-    match u16::from_be_bytes([fixed[18], fixed[19]]).checked_add(n_bytes) {
-        Some(moved) => replace(header, 18, &moved.to_be_bytes()),
-        None => clear_urgent(header),
+    let pointer = u16::from_be_bytes([fixed[18], fixed[19]]);
+    match pointer.checked_add(n_bytes) {
+        Some(moved) if pointer != 0 => replace(header, 18, &moved.to_be_bytes()),
+        Some(_) | None => clear_urgent(header),
     }
 }
 

@@ -149,7 +149,11 @@ pub(super) fn outbound(
         }
     }
     // What it acknowledged last its TIME_WAIT remembers.
-    if connection.flags.has(Flags::HEADER_ARRIVED) && !connection.is_established() {
+    let is_last = connection
+        .final_sequence()
+        .is_none_or(|last| acknowledged.wrapping_sub(last).cast_signed() > 0);
+    let has_arrived = connection.flags.has(Flags::HEADER_ARRIVED);
+    if has_arrived && is_last && !connection.is_established() {
         connection.set_final_sequence(acknowledged);
     }
 }

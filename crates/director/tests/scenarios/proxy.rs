@@ -354,7 +354,12 @@ fn an_urgent_pointer_cannot_point_into_it() {
             let segment = conversation.inbound(n, 1).data(&b"abc"[..n as usize * 3]);
             segment.urgent(pointer)
         };
-        for (pointer, moved) in [(2, Some(2 + header)), (u16::MAX - 1, None)] {
+        for (pointer, moved) in [
+            (1, Some(1 + header)),
+            (2, Some(2 + header)),
+            (0, None),
+            (u16::MAX - 1, None),
+        ] {
             let sent = rig.forward(&urgent(1, pointer));
             assert_headed(&sent, version, &conversation, b"abc");
             assert_eq!(sent.segment().urgent, moved);
