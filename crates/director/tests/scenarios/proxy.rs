@@ -508,7 +508,7 @@ fn in_time_wait(kind: ClientAddress, version: u8, family: Family) -> (Rig, Conve
 
 /// A tuple is taken over above the number that the real server saw last, header included; both shifts add up.
 #[test]
-fn a_tuple_is_taken_over_above_what_the_server_saw() {
+fn a_local_port_is_taken_over_above_what_the_server_saw() {
     for family in [IPV4, IPV6] {
         for (version, kind) in [KINDS[0], KINDS[1], (0, ClientAddress::None)] {
             let (mut rig, first, last) = in_time_wait(kind, version, family);
