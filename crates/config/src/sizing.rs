@@ -123,8 +123,8 @@ pub fn descriptors(device: &Device) -> u16 {
     }
 }
 
-/// Buffers of each port's pool: every descriptor of its queues filled, every hand-off ring full, every cache full and
-/// a burst in every hand; one less than a power of two, which DPDK's ring stores without waste.
+/// Buffers of each port's pool: every descriptor of its queues filled, every hand-off ring full, every cache full, as many
+/// fragments waiting as may, and a burst in every hand; one less than a power of two, which DPDK's ring stores without waste.
 pub fn n_buffers(device: &Device, n_workers: u32) -> u32 {
     const BURST: u32 = weir_director::BURST as u32;
     let queues = match device {
@@ -139,7 +139,7 @@ pub fn n_buffers(device: &Device, n_workers: u32) -> u32 {
     } else {
         0
     };
-    let held = n_workers * (BUFFER_CACHE * 3 / 2 + 2 * BURST);
+    let held = n_workers * (BUFFER_CACHE * 3 / 2 + weir_director::HELD as u32 + 2 * BURST);
     (queues + hand_offs + held + 1).next_power_of_two() - 1
 }
 

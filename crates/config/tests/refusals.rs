@@ -838,7 +838,7 @@ fn memory_that_does_not_hold_what_is_asked_for() {
     assert_eq!(
         refused,
         "w.ron:2:37: 64 MiB are less than 1 worker(s) with 1000 connections and 1000000 of IPv6 each and their buffers \
-         take; give at least 178 MiB, or lower `connections`"
+         take; give at least 182 MiB, or lower `connections`"
     );
 }
 

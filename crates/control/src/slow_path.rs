@@ -234,7 +234,7 @@ impl SlowPath {
         frame: &[u8],
         now: Instant,
     ) -> Result<(), DropReason> {
-        let headers = &Headers::parse(frame)?;
+        let headers = &Headers::parse_with_fragments(frame)?;
         // No port has this number: it came in by none of ours.
         let link = self.link(port).ok_or(DropReason::MacNotOurs)?;
         let refusal = match reason {
@@ -336,7 +336,10 @@ impl SlowPath {
     /// Tells the sender of a packet that its next hop does not answer.
     fn abandon(&mut self, held: &Held, now: Instant) {
         self.drops[DropReason::NeighbourUnreachable.index()] += 1;
-        if let (Ok(headers), Some(link)) = (Headers::parse(&held.frame), self.link(held.port)) {
+        if let (Ok(headers), Some(link)) = (
+            Headers::parse_with_fragments(&held.frame),
+            self.link(held.port),
+        ) {
             self.refuse(Refusal::Unreachable, link, &held.frame, &headers, now);
         }
     }

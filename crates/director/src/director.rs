@@ -19,7 +19,10 @@ use crate::fate::{self, Fate};
 use crate::ledger::Ledger;
 use crate::open::{self, Newcomer, Way};
 use crate::totals::{DestinationTotals, Load};
-use crate::{DestinationId, DropReason, PortId, Seed, Snapshot, Tick, Verdict, WorkerId, forward};
+use crate::{
+    DestinationId, DropReason, HoldPlace, PortId, Seed, Settled, Snapshot, Tick, Verdict, WorkerId,
+    forward, fragments,
+};
 
 /// Packets that are handled together, at most.
 pub const BURST: usize = 32;
@@ -150,22 +153,8 @@ impl Director {
                     Ok(Way::Connection(found))
                 }
                 found => {
-                    let newcomer = Newcomer {
-                        headers: &lookup.headers,
-                        hash: lookup.hash,
-                        arrival,
-                        over: None,
-                        me: *me,
-                    };
-                    open(
-                        packet.frame(),
-                        lookup,
-                        found,
-                        newcomer,
-                        ledger,
-                        snapshot,
-                        now,
-                    )
+                    let asker = Asker { me: *me, arrival };
+                    open(packet, lookup, found, asker, ledger, snapshot, now)
                 }
             };
             *verdict = match way {
@@ -188,6 +177,13 @@ impl Director {
     /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.
     pub fn expire(&mut self, now: Tick, budget: usize) -> usize {
         self.ledger.expire(now, &self.snapshot, budget)
+    }
+
+    /// What has become of a packet that was to be held ([`Verdict::Hold`]) and need not be any longer; `None`: of none
+    /// now. To be asked until then once a turn.
+    #[inline]
+    pub fn settle(&mut self, now: Tick) -> Option<(HoldPlace, Settled)> {
+        self.ledger.fragments.settle(now)
     }
 
     /// Lists connections from place `from` (0 at first) on, looking at no more than `budget` places; `listed` gets
@@ -245,37 +241,94 @@ fn find(lookup: &Lookup, ledger: &Ledger) -> Option<Found> {
         .confirm(lookup.candidate, &lookup.headers.key, lookup.hash)
 }
 
+/// Who asks about a packet, and how it came here.
+#[derive(Clone, Copy)]
+struct Asker {
+    me: WorkerId,
+    arrival: Arrival,
+}
+
 /// Opens a connection for a packet that has none, or perhaps does not go on with the one it has, or says what becomes
 /// of it.
 #[cold]
 fn open(
-    frame: &[u8],
+    packet: &mut Packet<'_>,
     lookup: &Lookup,
     found: Option<Found>,
-    mut newcomer: Newcomer<'_>,
+    Asker { me, arrival }: Asker,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Way, Verdict> {
-    lookup.parsed.map_err(|error| Verdict::Drop(error.into()))?;
-    let is_for_a_group = matches!(lookup.headers.content, Content::Icmp | Content::Arp)
-        && ethernet::destination(frame).is_some_and(Mac::is_group);
+    match lookup.parsed {
+        Ok(()) => {}
+        Err(ParseError::Fragment) if lookup.is_to_us => {
+            return Err(fragments::process(
+                packet, arrival, me, ledger, snapshot, now,
+            ));
+        }
+        Err(ParseError::Fragment) => return Err(Verdict::Drop(DropReason::MacNotOurs)),
+        Err(error) => return Err(Verdict::Drop(error.into())),
+    }
+    let headers = &lookup.headers;
+    let is_for_a_group = matches!(headers.content, Content::Icmp | Content::Arp)
+        && ethernet::destination(packet.frame()).is_some_and(Mac::is_group);
     if !lookup.is_to_us && !is_for_a_group {
         return Err(Verdict::Drop(DropReason::MacNotOurs));
     }
+    let newcomer = Newcomer {
+        headers,
+        hash: lookup.hash,
+        was_handed_over: matches!(arrival, Arrival::HandedOver),
+        over: None,
+        me,
+    };
+    match way(packet.frame(), newcomer, found, ledger, snapshot, now)? {
+        // What the link spreads to many is not passed on to another (RFC 1812 §5.3.4).
+        Way::Route(_) if !lookup.is_to_us => Err(Verdict::Drop(DropReason::MacNotOurs)),
+        way @ (Way::Route(_) | Way::Connection(_) | Way::OnePacket(_)) => Ok(way),
+    }
+}
+
+/// What becomes of the first fragment of a datagram: as of a whole packet with its headers.
+pub(crate) fn way_of(
+    packet: &Packet<'_>,
+    headers: &Headers,
+    was_handed_over: bool,
+    me: WorkerId,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<Way, Verdict> {
+    let hash = ledger.table.hash(&headers.key);
+    let found = ledger.table.find(&headers.key, hash);
+    let newcomer = Newcomer {
+        headers,
+        hash,
+        was_handed_over,
+        over: None,
+        me,
+    };
+    way(packet.frame(), newcomer, found, ledger, snapshot, now)
+}
+
+fn way(
+    frame: &[u8],
+    mut newcomer: Newcomer<'_>,
+    found: Option<Found>,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<Way, Verdict> {
     if let Some(found) = found {
-        match fate::of(&lookup.headers, found, ledger, snapshot) {
+        match fate::of(newcomer.headers, found, ledger, snapshot) {
             Fate::GoesOn => return Ok(Way::Connection(found)),
             Fate::BeginsAnew => newcomer.over = Some(found.id),
             Fate::Ends => ledger.close(found.id, snapshot),
             Fate::Waits => return Err(Verdict::Drop(DropReason::DestinationRemoved)),
         }
     }
-    match open::open(frame, &newcomer, ledger, snapshot, now)? {
-        // What the link spreads to many is not passed on to another (RFC 1812 §5.3.4).
-        Way::Route(_) if !lookup.is_to_us => Err(Verdict::Drop(DropReason::MacNotOurs)),
-        way @ (Way::Route(_) | Way::Connection(_) | Way::OnePacket(_)) => Ok(way),
-    }
+    open::open(frame, &newcomer, ledger, snapshot, now)
 }
 
 /// Whether a frame was sent to the port it came in by; one to another MAC address was flooded by a switch.

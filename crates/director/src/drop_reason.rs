@@ -59,8 +59,20 @@ drop_reasons! {
     Ipv6Truncated = "ipv6_truncated": "Fewer bytes arrived than the IPv6 header announces.",
     /// Extension headers that cannot be read.
     Ipv6ExtensionMalformed = "ipv6_extension_malformed": "The IPv6 extension headers are cut off, too many, or out of place.",
-    /// A part of a fragmented datagram.
-    Fragment = "fragment": "The packet is a part of a fragmented datagram, which is not forwarded.",
+    /// A part of a datagram of a protocol that is not forwarded.
+    Fragment = "fragment": "The packet is a part of a fragmented datagram that is neither TCP nor UDP.",
+    /// A fragment that cannot be read.
+    FragmentMalformed = "fragment_malformed": "The fragment is empty, its length is no multiple of 8, or it ends beyond the largest datagram.",
+    /// A first fragment without its L4 header.
+    FragmentTooShort = "fragment_too_short": "The first fragment of the datagram does not hold its whole TCP or UDP header.",
+    /// A later fragment that begins in the L4 header.
+    FragmentOverlaps = "fragment_overlaps": "The fragment overlaps the TCP header in the first one of its datagram.",
+    /// The first fragment did not come in time.
+    FragmentFirstMissing = "fragment_first_missing": "The first fragment of the datagram did not come within a second.",
+    /// The first fragment was refused.
+    FragmentFirstRefused = "fragment_first_refused": "The first fragment of the datagram was refused.",
+    /// Newer fragments needed the room.
+    FragmentStoreFull = "fragment_store_full": "The fragment waited for the first one of its datagram and made room for newer ones.",
     /// A protocol above IP that is not forwarded.
     ProtocolUnknown = "protocol_unknown": "The protocol above IP is neither TCP, UDP nor ICMP.",
     /// A TCP header that cannot be read.
@@ -157,6 +169,9 @@ impl From<ParseError> for DropReason {
             ParseError::Ipv6Truncated => Self::Ipv6Truncated,
             ParseError::Ipv6ExtensionMalformed => Self::Ipv6ExtensionMalformed,
             ParseError::Fragment => Self::Fragment,
+            ParseError::FragmentMalformed => Self::FragmentMalformed,
+            ParseError::FragmentTooShort => Self::FragmentTooShort,
+            ParseError::FragmentOverlaps => Self::FragmentOverlaps,
             ParseError::ProtocolUnknown => Self::ProtocolUnknown,
             ParseError::TcpMalformed => Self::TcpMalformed,
             ParseError::UdpMalformed => Self::UdpMalformed,

@@ -5,11 +5,13 @@
 //! Does not know: packets' bytes, schedulers, how a packet is rewritten.
 
 use weir_memory::{MapError, MappedSlice, Pages};
-use weir_wire::tcp;
+use weir_wire::{FlowKey, tcp};
 
 use crate::connection::{
     Connection, EntryId, Flags, Found, NewConnection, Room, Sight, Table, TableFull, TcpEvent,
 };
+use crate::fragments::Store;
+use crate::identification::Identifications;
 use crate::scheduler::Records;
 use crate::threshold::Overloads;
 use crate::totals::{DestinationTotals, Load};
@@ -35,6 +37,10 @@ pub(crate) struct Ledger {
     tunnel_identification: u16,
     /// From one to the next: a power of two, at least the number of workers.
     identification_step: u16,
+    /// Of datagrams that leave in fragments.
+    identifications: Identifications,
+    /// Fragmented datagrams.
+    pub(crate) fragments: Store,
     /// Connections ended to make room for others.
     pub(crate) n_evicted: u64,
     /// Segments that went without TOA because their options left no room for it.
@@ -52,6 +58,8 @@ impl Ledger {
             local_port_origin: seed.0[0] as u32,
             tunnel_identification: seed.0[1] as u16 & 0xff00 | u16::from(me.0),
             identification_step: 1,
+            identifications: Identifications::new(seed.0[2]),
+            fragments: Store::new(),
             n_evicted: 0,
             n_toa_omitted: 0,
         })
@@ -212,12 +220,39 @@ impl Ledger {
         let connection = self.table.get_mut(found.id);
         connection.saw(found.direction, bytes, now);
         let totals = &mut self.destinations[connection.destination as usize];
-        let (n_packets, n_bytes) = match found.direction {
-            Direction::Inbound => (&mut totals.inbound_packets, &mut totals.inbound_bytes),
-            Direction::Outbound => (&mut totals.outbound_packets, &mut totals.outbound_bytes),
-        };
+        let (n_packets, n_bytes) = totals.way(found.direction);
         *n_packets += 1;
         *n_bytes += u64::from(bytes);
+    }
+
+    /// Notes a later fragment of `bytes` for a destination; its connection may have ended.
+    pub(crate) fn count_for(&mut self, id: DestinationId, direction: Direction, bytes: u16) {
+        let totals = &mut self.destinations[id.0 as usize];
+        let (n_packets, n_bytes) = totals.way(direction);
+        *n_packets += 1;
+        *n_bytes += u64::from(bytes);
+    }
+
+    /// An identification for a datagram that leaves with the addresses of `key`.
+    pub(crate) fn identification(
+        &mut self,
+        mut key: FlowKey,
+        me: WorkerId,
+        snapshot: &Snapshot,
+    ) -> u32 {
+        let bits = match &mut key {
+            FlowKey::V4(key) => {
+                key.l4_ports = 0;
+                16
+            }
+            FlowKey::V6(key) => {
+                key.l4_ports = 0;
+                32
+            }
+        };
+        let hash = self.table.hash(&key);
+        let n_workers = snapshot.steering.n_workers();
+        self.identifications.next(hash, bits, me, n_workers)
     }
 }
 
@@ -235,6 +270,17 @@ fn discharge(
         *loads[destination].counter(state) -= 1;
         let id = DestinationId(ended.destination);
         overloads.judge(id, loads[destination], thresholds);
+    }
+}
+
+impl DestinationTotals {
+    /// Packets and bytes that went this way.
+    #[inline(always)]
+    fn way(&mut self, direction: Direction) -> (&mut u64, &mut u64) {
+        match direction {
+            Direction::Inbound => (&mut self.inbound_packets, &mut self.inbound_bytes),
+            Direction::Outbound => (&mut self.outbound_packets, &mut self.outbound_bytes),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::scheduler::Applicant;
 use crate::server_side::ServerSide;
 use crate::service::{Service, ServiceKey};
 use crate::{
-    Arrival, Direction, DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict, WorkerId,
+    Direction, DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict, WorkerId,
 };
 
 /// A packet that goes on with no connection, and how it came here.
@@ -29,7 +29,8 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) headers: &'a Headers,
     /// Of its key.
     pub(crate) hash: u64,
-    pub(crate) arrival: Arrival,
+    /// Whether another worker has handed it over, so that it is not handed off again.
+    pub(crate) was_handed_over: bool,
     /// The connection of the same client in whose place it begins a new one.
     pub(crate) over: Option<EntryId>,
     /// The worker that asks.
@@ -58,7 +59,7 @@ pub(crate) fn open(
 ) -> Result<Way, Verdict> {
     let Newcomer {
         headers,
-        arrival,
+        was_handed_over,
         over,
         me,
         ..
@@ -77,7 +78,7 @@ pub(crate) fn open(
     }
     let service = find_service(headers, destination_use, snapshot);
     // (2) Who had the connection goes on.
-    if let (Arrival::Wire { .. }, None) = (arrival, over) {
+    if !was_handed_over && over.is_none() {
         let owner = if snapshot.services.has_nat(&service_key(headers)) {
             snapshot.steering.owner_under_nat(&headers.key)
         } else {
@@ -112,7 +113,7 @@ pub(crate) fn open(
 fn route(frame: &[u8], newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<NextHopId, Verdict> {
     let Newcomer {
         headers,
-        arrival,
+        was_handed_over,
         me,
         ..
     } = *newcomer;
@@ -133,7 +134,7 @@ fn route(frame: &[u8], newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<N
     if services.may_reply_under_nat(headers.key.source().ip()) {
         let owner = snapshot.steering.owner_under_nat(&headers.key.turned());
         let has_flow = headers.content != Content::Icmp;
-        if has_flow && owner != me && matches!(arrival, Arrival::Wire { .. }) {
+        if has_flow && owner != me && !was_handed_over {
             return Err(Verdict::HandOff(owner));
         }
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{DropReason, NextHopId, PortId, WorkerId};
+use crate::{DropReason, HoldPlace, NextHopId, PortId, WorkerId};
 
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub enum Verdict {
     Transmit(PortId),
     /// It belongs to this worker, which has not seen it yet; it is unchanged.
     HandOff(WorkerId),
+    /// It waits in this place for the first fragment of its datagram; it is unchanged. What has been in the place until
+    /// now ends there ([`DropReason::FragmentStoreFull`]). What becomes of it, [`Director::settle`](crate::Director::settle)
+    /// tells.
+    Hold(HoldPlace),
     /// The control thread deals with it; it is unchanged.
     Punt(PuntReason),
     /// It ends here.

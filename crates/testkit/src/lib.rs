@@ -10,6 +10,7 @@
 
 mod buffer;
 mod decode;
+mod fragment;
 mod frame;
 mod option;
 mod proxied;
@@ -19,6 +20,7 @@ mod site;
 
 pub use buffer::TestBuffer;
 pub use decode::{Decoded, Icmp, Payload, Quoted, Segment, decode, try_decode};
+pub use fragment::{Part, cut, cut_at, reassemble};
 pub use frame::{FrameBuilder, IntoEndpoint, echo_request, icmp, raw, tcp, udp};
 pub use option::TcpOption;
 pub use proxied::{Proxied, proxied};

@@ -1,17 +1,19 @@
 //! Directors on a bench: one a worker, with their verdicts carried out in process.
 //!
-//! Promises: a packet that is handed off is seen by the worker it was handed to, once; a packet whose verdict is not
-//! `Transmit` must be what it was, or the rig panics; time passes only when told to.
+//! Promises: a packet that is handed off is seen by the worker it was handed to, once, a fragment twice at most; a packet
+//! whose verdict is not `Transmit` must be what it was, or the rig panics; what is held stays where it is until it is
+//! settled; time passes only when told to.
 //! Does not know: rings, threads, NICs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use weir_director::{
-    Arrival, BURST, ConnectionView, DestinationId, DestinationTotals, Director, DropReason, PortId,
-    PuntReason, Sizes, Tick, Verdict, WorkerId,
+    Arrival, BURST, ConnectionView, DestinationId, DestinationTotals, Director, DropReason,
+    HoldPlace, PortId, PuntReason, Settled, Sizes, Tick, Verdict, WorkerId,
 };
 use weir_memory::Pages;
-use weir_wire::Packet;
+use weir_wire::{Headers, Packet, ParseError};
 
 use crate::buffer::TestBuffer;
 use crate::decode::{Decoded, decode};
@@ -40,6 +42,12 @@ pub struct Rig {
     /// The time.
     pub now: Tick,
     headroom: u16,
+    /// What is held, by worker and place.
+    held: HashMap<(u8, u16), Vec<u8>>,
+    /// What became of frames that were held, and not in vain.
+    released: Vec<Outcome>,
+    /// Why others ended.
+    ended: Vec<DropReason>,
 }
 
 impl Rig {
@@ -69,6 +77,9 @@ impl Rig {
             site,
             now,
             headroom: TestBuffer::HEADROOM,
+            held: HashMap::new(),
+            released: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -92,6 +103,42 @@ impl Rig {
         self.now = self.now.after(Tick::span(time));
         for director in &mut self.directors {
             while director.expire(self.now, 64) != 0 {}
+        }
+        self.settle();
+    }
+
+    /// What became, since the last time, of frames that had been held and were let go: in the order in which they left.
+    pub fn take_released(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Why frames that had been held ended, since the last time.
+    pub fn take_ended(&mut self) -> Vec<DropReason> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// How many frames are held.
+    pub fn n_held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes up what need not be held any longer.
+    fn settle(&mut self) {
+        for worker in (0..self.site.n_workers()).map(WorkerId) {
+            while let Some((HoldPlace(place), settled)) =
+                self.directors[usize::from(worker.0)].settle(self.now)
+            {
+                let frame = self.held.remove(&(worker.0, place));
+                let frame = frame.expect("what is settled was held");
+                match settled {
+                    Settled::Released => {
+                        let outcomes = self.process(worker, &[&frame], Arrival::HandedOver);
+                        let outcome = self.follow(outcomes, &[&frame]).remove(0);
+                        self.released.push(outcome);
+                    }
+                    Settled::Dropped(reason) => self.ended.push(reason),
+                }
+            }
         }
     }
 
@@ -127,14 +174,32 @@ impl Rig {
         } else {
             (WAN, WAN_MAC)
         };
-        let mut outcomes = self.process(worker, frames, Arrival::Wire { port, mac });
+        let outcomes = self.process(worker, frames, Arrival::Wire { port, mac });
+        let outcomes = self.follow(outcomes, frames);
+        self.settle();
+        outcomes
+    }
+
+    /// Carries out what is not the end of a frame's way: gives it to the worker that it is handed off to, keeps it while
+    /// it is held.
+    #[track_caller]
+    fn follow(&mut self, mut outcomes: Vec<Outcome>, frames: &[&[u8]]) -> Vec<Outcome> {
         for (outcome, frame) in outcomes.iter_mut().zip(frames) {
-            if let Verdict::HandOff(owner) = outcome.verdict {
-                assert_ne!(owner, worker, "handed off to itself");
+            let mut n_times = 0;
+            while let Verdict::HandOff(owner) = outcome.verdict {
+                n_times += 1;
+                assert_ne!(owner, outcome.worker, "handed off to itself");
+                let is_fragment = Headers::parse(frame).err() == Some(ParseError::Fragment);
+                let most = if is_fragment { 2 } else { 1 };
+                assert!(n_times <= most, "handed off {n_times} times");
                 *outcome = self.process(owner, &[frame], Arrival::HandedOver).remove(0);
                 outcome.was_handed_off = true;
-                let again = outcome.verdict;
-                assert!(!matches!(again, Verdict::HandOff(_)), "handed off twice");
+            }
+            if let Verdict::Hold(HoldPlace(place)) = outcome.verdict {
+                let place = (outcome.worker.0, place);
+                if self.held.insert(place, frame.to_vec()).is_some() {
+                    self.ended.push(DropReason::FragmentStoreFull);
+                }
             }
         }
         outcomes
@@ -156,7 +221,10 @@ impl Rig {
             .map(|((buffer, verdict), frame)| {
                 match verdict {
                     Verdict::Transmit(port) => assert_ne!(port, PortId(u8::MAX), "no verdict"),
-                    Verdict::HandOff(_) | Verdict::Punt(_) | Verdict::Drop(_) => {
+                    Verdict::HandOff(_)
+                    | Verdict::Hold(_)
+                    | Verdict::Punt(_)
+                    | Verdict::Drop(_) => {
                         assert_eq!(buffer.frame(), *frame, "{verdict:?} changed the frame");
                     }
                 }
@@ -203,7 +271,7 @@ impl Outcome {
     pub fn sent(&self) -> Decoded {
         match self.verdict {
             Verdict::Transmit(_) => decode(&self.frame),
-            Verdict::HandOff(_) | Verdict::Punt(_) | Verdict::Drop(_) => {
+            Verdict::HandOff(_) | Verdict::Hold(_) | Verdict::Punt(_) | Verdict::Drop(_) => {
                 panic!("not transmitted: {:?}", self.verdict)
             }
         }

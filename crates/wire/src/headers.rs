@@ -46,8 +46,15 @@ pub enum ParseError {
     Ipv6Truncated,
     /// Extension headers that are cut off, too many, or out of place.
     Ipv6ExtensionMalformed,
-    /// A part of a fragmented datagram.
+    /// A part of a fragmented datagram, which [`Fragment::parse`](crate::Fragment::parse) reads; from there: of a datagram
+    /// of a protocol that is not forwarded.
     Fragment,
+    /// A fragment without data, of a length that none but the last may have, or that ends beyond the largest datagram.
+    FragmentMalformed,
+    /// A first fragment that does not hold the whole TCP or UDP header.
+    FragmentTooShort,
+    /// A later fragment that begins inside the TCP header.
+    FragmentOverlaps,
     /// A protocol above IP that is not forwarded, or an error about a packet of such a protocol.
     ProtocolUnknown,
     /// A TCP header that is cut off or whose data offset is impossible.
@@ -251,6 +258,15 @@ impl Headers {
         }
     }
 
+    /// As [`Self::parse`], also of a fragment: see [`Fragment::headers`](crate::Fragment). For whoever has no need of
+    /// speed.
+    pub fn parse_with_fragments(frame: &[u8]) -> Result<Self, ParseError> {
+        match Self::parse(frame) {
+            Err(ParseError::Fragment) => Ok(crate::Fragment::parse(frame)?.headers),
+            other => other,
+        }
+    }
+
     /// Bytes of the IP packet.
     #[inline]
     pub fn ip_bytes(&self) -> u16 {
@@ -420,11 +436,11 @@ fn parse_icmpv6(frame: &[u8], l3: usize, header: ipv6::Header) -> Result<Headers
 }
 
 /// Where an IP packet and what it carries are.
-struct Place {
-    l3: usize,
-    l4: usize,
-    end: usize,
-    ttl: u8,
+pub(crate) struct Place {
+    pub(crate) l3: usize,
+    pub(crate) l4: usize,
+    pub(crate) end: usize,
+    pub(crate) ttl: u8,
 }
 
 impl Place {

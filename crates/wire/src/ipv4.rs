@@ -15,7 +15,11 @@ pub const HEADER_BYTES: usize = 20;
 const DONT_FRAGMENT: u8 = 0x40;
 /// The bits of the header's bytes 6 and 7 that make a packet a fragment: More Fragments, or an offset. Don't Fragment
 /// and the reserved bit say nothing.
-pub(crate) const FRAGMENT: u16 = 0x3fff;
+pub(crate) const FRAGMENT: u16 = MORE_FRAGMENTS | OFFSET;
+/// Of those: more of the datagram follows behind this fragment.
+pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
+/// Of those: where in its datagram a fragment begins, in units of 8 bytes.
+pub(crate) const OFFSET: u16 = 0x1fff;
 
 /// What the parse of a header learned. Offsets are in bytes from the start of the frame.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,17 @@ pub struct Header {
 /// Parses the header at `l3` of a packet that must be whole and no fragment.
 #[inline]
 pub fn parse(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
+    let (header, bits) = parse_part(frame, l3)?;
+    if bits & FRAGMENT != 0 {
+        return Err(ParseError::Fragment);
+    }
+    Ok(header)
+}
+
+/// Parses the header at `l3` of a packet that must be whole, but may be a fragment; also gives the word with its flags
+/// and offset.
+#[inline]
+pub(crate) fn parse_part(frame: &[u8], l3: usize) -> Result<(Header, u16), ParseError> {
     let (header, total_bytes) = parse_any(frame, l3).ok_or(ParseError::Ipv4Malformed)?;
     let fixed: &[u8; HEADER_BYTES] = frame[l3..].first_chunk().ok_or(ParseError::Ipv4Malformed)?;
     if header.l4 - l3 > total_bytes {
@@ -43,17 +58,14 @@ pub fn parse(frame: &[u8], l3: usize) -> Result<Header, ParseError> {
     if header.end > frame.len() {
         return Err(ParseError::Ipv4Truncated);
     }
-    if u16::from_be_bytes([fixed[6], fixed[7]]) & FRAGMENT != 0 {
-        return Err(ParseError::Fragment);
-    }
-    Ok(header)
+    Ok((header, u16::from_be_bytes([fixed[6], fixed[7]])))
 }
 
 /// Parses the header at `l3` of a packet quoted in an ICMP error, of which only the beginning need be there. A
 /// first fragment will do, a later one does not tell its L4 ports.
 pub fn parse_quoted(message: &[u8], l3: usize) -> Result<Header, ParseError> {
     let (header, _) = parse_any(message, l3).ok_or(ParseError::IcmpMalformed)?;
-    if u16::from_be_bytes([message[l3 + 6], message[l3 + 7]]) & 0x1fff != 0 {
+    if u16::from_be_bytes([message[l3 + 6], message[l3 + 7]]) & OFFSET != 0 {
         return Err(ParseError::IcmpMalformed);
     }
     Ok(header)
@@ -100,7 +112,7 @@ pub fn is_later_fragment(frame: &[u8], l3: usize) -> bool {
     frame
         .get(l3 + 6..)
         .and_then(|bytes| bytes.first_chunk())
-        .is_some_and(|bytes| u16::from_be_bytes(*bytes) & 0x1fff != 0)
+        .is_some_and(|bytes| u16::from_be_bytes(*bytes) & OFFSET != 0)
 }
 
 /// Source and destination address of the packet whose header is at `l3`.
@@ -199,6 +211,14 @@ pub fn set_addresses(header: &mut [u8; HEADER_BYTES], addresses: u64) {
     let addresses = addresses.to_ne_bytes();
     let delta = Delta::replacing(&header[12..], &addresses);
     header[12..].copy_from_slice(&addresses);
+    mend(header, delta);
+}
+
+/// Replaces the identification and mends the header checksum.
+pub fn set_identification(header: &mut [u8; HEADER_BYTES], identification: u16) {
+    let identification = identification.to_be_bytes();
+    let delta = Delta::replacing(&header[4..6], &identification);
+    header[4..6].copy_from_slice(&identification);
     mend(header, delta);
 }
 

@@ -83,6 +83,75 @@ fn is_extension(next_header: u8) -> bool {
     )
 }
 
+/// Bytes of a fragment header.
+pub(crate) const FRAGMENT_HEADER_BYTES: usize = 8;
+/// The bits of its third and fourth byte that tell where in its datagram the fragment begins, in bytes.
+pub(crate) const OFFSET: u16 = 0xfff8;
+/// The one that says that more of the datagram follows.
+pub(crate) const MORE_FRAGMENTS: u16 = 1;
+
+/// A fragment header (RFC 8200 §4.5).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FragmentHeader {
+    /// Where it begins, in bytes from the start of the frame.
+    pub(crate) at: usize,
+    /// Its third and fourth byte.
+    pub(crate) bits: u16,
+    /// As it lies there.
+    pub(crate) identification: u32,
+    /// Number of what follows it in the first fragment.
+    pub(crate) next_header: u8,
+}
+
+impl FragmentHeader {
+    /// The IP header, as far as it goes behind this one.
+    pub(crate) fn next(&self, common: &Header) -> Header {
+        Header {
+            l4: self.at + FRAGMENT_HEADER_BYTES,
+            protocol: self.next_header,
+            ..*common
+        }
+    }
+}
+
+/// Parses the header at `l3` of a packet that must be whole and have a fragment header: up to that one, which comes
+/// behind at most the extension headers that every fragment has.
+pub(crate) fn parse_part(frame: &[u8], l3: usize) -> Result<(Header, FragmentHeader), ParseError> {
+    let mut header = parse_fixed(frame, l3)?;
+    let packet = &frame[..header.end];
+    for _ in 0..MAX_EXTENSIONS {
+        if header.protocol == FRAGMENT {
+            let [next_header, _, a, b, c, d, e, f] = *extension(packet, &header)?;
+            let fragment = FragmentHeader {
+                at: header.l4,
+                bits: u16::from_be_bytes([a, b]),
+                identification: u32::from_ne_bytes([c, d, e, f]),
+                next_header,
+            };
+            return Ok((header, fragment));
+        }
+        if !is_extension(header.protocol) {
+            break;
+        }
+        header = skip_one(packet, header)?;
+    }
+    Err(ParseError::Ipv6ExtensionMalformed)
+}
+
+/// Walks over the extension headers behind a fragment header, of which there is no second one.
+pub(crate) fn skip_to_l4(packet: &[u8], mut header: Header) -> Result<Header, ParseError> {
+    for _ in 0..MAX_EXTENSIONS {
+        if !is_extension(header.protocol) {
+            return Ok(header);
+        }
+        if header.protocol == FRAGMENT {
+            break;
+        }
+        header = skip_one(packet, header)?;
+    }
+    Err(ParseError::Ipv6ExtensionMalformed)
+}
+
 /// Bits of a fragment header's third and fourth byte that are zero in an atomic fragment, which is a whole packet
 /// (RFC 6946): offset, and more to come.
 const WHOLE: u16 = 0xfff9;
@@ -101,29 +170,45 @@ fn skip_extensions(
         if !is_extension(header.protocol) {
             return Ok(header);
         }
-        let extension: &[u8; 8] = packet
-            .get(header.l4..)
-            .and_then(|rest| rest.first_chunk())
-            .ok_or(ParseError::Ipv6ExtensionMalformed)?;
-        let len_bytes = match header.protocol {
-            FRAGMENT if u16::from_be_bytes([extension[2], extension[3]]) & zero_bits == 0 => 8,
-            FRAGMENT => return Err(ParseError::Fragment),
-            // Segments left: the destination address is not the one that the L4 checksum is about, and routing by
-            // packets is deprecated (RFC 5095).
-            ROUTING if extension[3] != 0 => return Err(ParseError::Ipv6ExtensionMalformed),
-            _ => (usize::from(extension[1]) + 1) * 8,
-        };
-        header.protocol = extension[0];
-        header.l4 += len_bytes;
-        if header.l4 > packet.len() {
-            return Err(ParseError::Ipv6ExtensionMalformed);
+        if header.protocol == FRAGMENT {
+            let [_, _, a, b, ..] = *extension(packet, &header)?;
+            if u16::from_be_bytes([a, b]) & zero_bits != 0 {
+                return Err(ParseError::Fragment);
+            }
         }
+        header = skip_one(packet, header)?;
     }
     if is_extension(header.protocol) {
         Err(ParseError::Ipv6ExtensionMalformed)
     } else {
         Ok(header)
     }
+}
+
+/// The first 8 bytes of the extension header that `header` has come to.
+fn extension<'a>(packet: &'a [u8], header: &Header) -> Result<&'a [u8; 8], ParseError> {
+    packet
+        .get(header.l4..)
+        .and_then(|rest| rest.first_chunk())
+        .ok_or(ParseError::Ipv6ExtensionMalformed)
+}
+
+/// The header, come to what follows that extension header.
+fn skip_one(packet: &[u8], mut header: Header) -> Result<Header, ParseError> {
+    let extension = extension(packet, &header)?;
+    let len_bytes = match header.protocol {
+        FRAGMENT => FRAGMENT_HEADER_BYTES,
+        // Segments left: the destination address is not the one that the L4 checksum is about, and routing by packets is
+        // deprecated (RFC 5095).
+        ROUTING if extension[3] != 0 => return Err(ParseError::Ipv6ExtensionMalformed),
+        _ => (usize::from(extension[1]) + 1) * 8,
+    };
+    header.protocol = extension[0];
+    header.l4 += len_bytes;
+    if header.l4 > packet.len() {
+        return Err(ParseError::Ipv6ExtensionMalformed);
+    }
+    Ok(header)
 }
 
 /// Source and destination address of the packet whose header is at `l3`.

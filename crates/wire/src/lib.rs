@@ -12,6 +12,7 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 mod flow_key;
+mod fragment;
 mod headers;
 pub mod icmp;
 pub mod icmpv6;
@@ -27,5 +28,6 @@ pub mod udp;
 pub mod uoa;
 
 pub use flow_key::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6, L4Port, Protocol};
+pub use fragment::Fragment;
 pub use headers::{Content, Headers, ParseError};
 pub use packet::{NoRoom, Packet, PacketBuffer};

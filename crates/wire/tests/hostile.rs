@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use weir_wire::icmpv6::{listener, neighbour};
 use weir_wire::{
-    Content, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, toa, udp,
+    Content, Fragment, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, tcp,
+    toa, udp,
 };
 
 const MUTATIONS_PER_KIND: usize = 4000;
@@ -19,6 +20,7 @@ const HEADROOM: u16 = 32;
 /// Everything that may be done to a frame once it is parsed, as well as to one that is not.
 fn exercise(frame: &[u8]) {
     read_loosely(frame);
+    exercise_parts(frame);
     let Ok(headers) = Headers::parse(frame) else {
         return;
     };
@@ -28,6 +30,54 @@ fn exercise(frame: &[u8]) {
     listener::is_query(frame, &headers);
     answer(frame, &headers);
     edit(frame, headers, is_right);
+}
+
+/// The frame as a fragment, and made one: first, in the middle, last.
+fn exercise_parts(frame: &[u8]) {
+    exercise_part(frame);
+    for bits in [[0x20, 0], [0x20, 3], [0, 1], [0x1f, 0xff]] {
+        let mut part = frame.to_vec();
+        if let Some(field) = part.get_mut(20..22) {
+            field.copy_from_slice(&bits);
+        }
+        exercise_part(&part);
+        // The fragment header in place of the first extension header, or of what IPv6 carries.
+        if let (Some(20), Some(field)) = (part.get(20).map(|_| 20), frame.get(54..58)) {
+            let mut part = frame.to_vec();
+            part[20] = 44;
+            part[54..58].copy_from_slice(&[field[0], 0, bits[0] << 3, bits[1]]);
+            exercise_part(&part);
+        }
+    }
+}
+
+/// What `Fragment` promises.
+fn exercise_part(frame: &[u8]) {
+    let Ok(fragment) = Fragment::parse(frame) else {
+        return;
+    };
+    let headers = &fragment.headers;
+    let [l3, l4, end] = [headers.l3, headers.l4, headers.end].map(usize::from);
+    assert!(l3 < l4 && l4 < end && end <= frame.len());
+    assert!(usize::from(fragment.offset) + usize::from(fragment.part_bytes) < 1 << 16);
+    assert!(!fragment.more_follow || fragment.part_bytes.is_multiple_of(8));
+    if fragment.is_first() {
+        assert!(l4 + usize::from(headers.l4_header_bytes) <= end);
+        assert!(headers.l4_header_bytes >= 8);
+    }
+    let mut renumbered = frame.to_vec();
+    fragment.renumber(&mut renumbered, 0x1234_5678);
+    let other = Fragment::parse(&renumbered).expect("it is what it was");
+    assert_eq!(
+        (other.offset, other.part_bytes, other.headers.key),
+        (fragment.offset, fragment.part_bytes, headers.key)
+    );
+    if !headers.is_ipv6() {
+        assert_eq!(
+            ipv4::checksum_is_right(frame, l3, l4),
+            ipv4::checksum_is_right(&renumbered, l3, l4)
+        );
+    }
 }
 
 /// The parsers of each layer, at offsets that no parse found.

@@ -5,8 +5,8 @@
 //! Does not know: why a verdict is what it is (`weir_director`).
 //!
 //! How it works: a turn (1) adopts a new snapshot, (2) takes a burst from each of its queues, (3) takes what other
-//! workers handed over, (4) carries out the control thread's orders, (5) ends connections whose time is over,
-//! (6) lists connections if somebody asks, (7) now and then publishes its counters.
+//! workers handed over, (4) carries out the control thread's orders, (5) takes up fragments that have waited, (6) ends
+//! connections whose time is over, (7) lists connections if somebody asks, (8) now and then publishes its counters.
 //!
 //! Two clocks are arguments: nanoseconds, read once a turn, by which everything is decided, and cycles, read where a
 //! burst comes in and where it leaves, by which nothing is.
@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use weir_director::{
-    Arrival, BURST, DestinationId, Director, DropReason, Load, PortId, PuntReason, Tick, Verdict,
-    WorkerId,
+    Arrival, BURST, DestinationId, Director, DropReason, HELD, HoldPlace, Load, PortId, PuntReason,
+    Settled, Tick, Verdict, WorkerId,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{Packet, PacketBuffer};
@@ -95,6 +95,9 @@ pub struct Links<B> {
 #[repr(align(64))]
 struct Staged<B>(Burst<B>);
 
+/// A place for a packet that the director holds, with the port it came in by.
+type Held<B> = Option<(PortId, B)>;
+
 /// One worker.
 pub struct Worker<Io: PacketIo> {
     me: WorkerId,
@@ -104,6 +107,8 @@ pub struct Worker<Io: PacketIo> {
     ports: Vec<PortPlan>,
     /// By `PortId`.
     staged: Vec<Staged<Io::Buffer>>,
+    /// By `HoldPlace`.
+    held: Box<[Held<Io::Buffer>]>,
     counters: Counters,
     burst_times: BurstTimes,
     began: Instant,
@@ -130,6 +135,7 @@ impl<Io: PacketIo> Worker<Io> {
             links,
             ports,
             staged,
+            held: (0..HELD).map(|_| None).collect(),
             counters: Counters::default(),
             burst_times: BurstTimes::default(),
             began,
@@ -170,6 +176,7 @@ impl<Io: PacketIo> Worker<Io> {
         }
         was_busy |= self.take_hand_offs(now);
         was_busy |= self.take_orders(now);
+        was_busy |= self.take_settled(now);
         self.flush();
         self.burst_times.transmitted(&cycles);
         was_busy |= self.director.expire(now, EXPIRY_BUDGET) != 0;
@@ -226,6 +233,7 @@ impl<Io: PacketIo> Worker<Io> {
             match verdict {
                 Verdict::Transmit(port) => self.stage(port, buffer),
                 Verdict::HandOff(owner) => self.hand_off(owner, Task::Process(port), buffer),
+                Verdict::Hold(place) => self.hold(place, port, buffer),
                 Verdict::Punt(reason) => self.punt(Punt { port, reason }, buffer),
                 Verdict::Drop(reason) => self.drop_one(reason),
             }
@@ -296,6 +304,13 @@ impl<Io: PacketIo> Worker<Io> {
         }
     }
 
+    fn hold(&mut self, place: HoldPlace, port: PortId, buffer: Io::Buffer) {
+        let place = &mut self.held[usize::from(place.0)];
+        if place.replace((port, buffer)).is_some() {
+            self.drop_one(DropReason::FragmentStoreFull);
+        }
+    }
+
     fn punt(&mut self, punt: Punt, mut buffer: Io::Buffer) {
         let index = punt.reason.index();
         let punts = &mut self.links.punts;
@@ -348,6 +363,32 @@ impl<Io: PacketIo> Worker<Io> {
             self.process(&mut burst, came_by, Arrival::HandedOver, now);
         }
         was_busy
+    }
+
+    /// Takes up what was held and need not be any longer.
+    #[inline]
+    fn take_settled(&mut self, now: Tick) -> bool {
+        let mut was_busy = false;
+        while let Some((place, settled)) = self.director.settle(now) {
+            was_busy = true;
+            self.take_up(place, settled, now);
+        }
+        was_busy
+    }
+
+    #[cold]
+    fn take_up(&mut self, place: HoldPlace, settled: Settled, now: Tick) {
+        let Some((port, buffer)) = self.held[usize::from(place.0)].take() else {
+            return;
+        };
+        match settled {
+            Settled::Released => {
+                let mut burst = Burst::new();
+                burst.push(buffer);
+                self.process(&mut burst, port, Arrival::HandedOver, now);
+            }
+            Settled::Dropped(reason) => self.drop_one(reason),
+        }
     }
 
     fn take_orders(&mut self, now: Tick) -> bool {

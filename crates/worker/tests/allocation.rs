@@ -1,4 +1,4 @@
-//! Nothing allocates for a packet, a hand-off, a punt, an order, a listing or an expiry.
+//! Nothing allocates for a packet, a fragment that waits, a hand-off, a punt, an order, a listing or an expiry.
 //!
 //! A test program of its own, for the counting allocator is the whole program's.
 
@@ -8,8 +8,8 @@ mod team;
 use std::time::Duration;
 
 use allocation_counter::measure;
-use weir_director::{Protocol, Scheduler, State, Timeouts};
-use weir_testkit::{IPV4, LAN, LAN_MAC, Random, Site, WAN, real_server_mac, tcp, udp};
+use weir_director::{DropReason, Protocol, Scheduler, State, Timeouts};
+use weir_testkit::{IPV4, LAN, LAN_MAC, Random, Site, WAN, cut, real_server_mac, tcp, udp};
 use weir_worker::Order;
 
 use team::{Plan, Team, datagram};
@@ -60,6 +60,8 @@ fn a_hundred_thousand_turns_allocate_nothing() {
     let mut team = Team::new(Plan::new(site()));
     let frames = frames(&mut team);
     let to_no_service = udp(IPV4.client, "192.0.2.100:81").bytes();
+    let datagram = udp(team.client(1), IPV4.vip).data_bytes(2000).bytes();
+    let [fragments, lost] = [7, 8].map(|identification| cut(&datagram, identification, 1400));
     let mut random = Random(1);
     let mut n_punts = 0;
     let mut round = |team: &mut Team, n: usize| {
@@ -76,6 +78,12 @@ fn a_hundred_thousand_turns_allocate_nothing() {
             assert!(team.try_arrive(0, WAN, &to_no_service));
             assert!(team.order(0, Order::Process(WAN), &frames.inbound[0]));
             assert!(team.order(1, Order::Transmit(LAN), &to_no_service));
+        }
+        if n.is_multiple_of(8) {
+            // One waits for the first one, and one in vain.
+            for (worker, fragment) in [(0, &fragments[1]), (1, &fragments[0]), (1, &lost[1])] {
+                assert!(team.try_arrive(worker, WAN, fragment));
+            }
         }
         for worker in 0..2 {
             team.turn(worker);
@@ -108,11 +116,16 @@ fn a_hundred_thousand_turns_allocate_nothing() {
     let opened = team.published[0].destination(team.destination(IPV4.real));
     assert!(opened.connections > 10_000, "{opened:?}");
     team.settle();
+    let mut n_all_lost = 0;
     for worker in 0..2 {
         let counters = team.counters(worker);
         assert!(counters.handed_over > 10_000 && counters.transmitted > 100_000);
-        assert_eq!(counters.dropped.iter().sum::<u64>(), 0);
+        let n_lost = counters.dropped[DropReason::FragmentFirstMissing.index()]
+            + counters.dropped[DropReason::FragmentStoreFull.index()];
+        assert_eq!(counters.dropped.iter().sum::<u64>(), n_lost);
+        n_all_lost += n_lost;
     }
+    assert!(n_all_lost > 1000, "{n_all_lost}");
     assert!(
         team.counters(0).connections < 1000,
         "connections do not expire"

@@ -166,6 +166,29 @@ fn what_is_too_large_is_quoted_as_it_would_have_gone_on() {
     }
 }
 
+/// The first fragment of a datagram has what an answer needs; about a later one of IPv4 nothing may be said (RFC 1122
+/// §3.2.2). Both are counted.
+#[test]
+fn of_a_datagram_in_fragments_the_first_is_answered() {
+    let fragment = |flags_and_offset: u16| {
+        let mut frame = udp(&[0; 24]);
+        frame[20..22].copy_from_slice(&flags_and_offset.to_be_bytes());
+        frame
+    };
+    let mut stage = Stage::new();
+    for (reason, said) in [
+        (PuntReason::NoService, "port unreachable"),
+        (PuntReason::TtlExceeded, "time exceeded"),
+    ] {
+        let counted = stage.counted(reason, WAN, &fragment(0x2000));
+        assert_eq!(counted.len(), 1);
+        let line = format!("0 {VIP} > {CLIENT} {said} [wan > host9]");
+        assert_eq!(stage.sent(), [line]);
+        assert_eq!(stage.counted(reason, WAN, &fragment(3)), counted);
+        assert_eq!(stage.sent(), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn a_reply_without_a_connection_is_reset_on_the_servers_side_too() {
     let mut stage = Stage::new();

@@ -77,7 +77,7 @@ fn is_plain(headers: &Headers, connection: &Connection, direction: Direction) ->
 
 /// What else there is to do for a TCP segment: the state follows it, numbers and options are edited.
 #[inline(never)]
-fn attend(
+pub(super) fn attend(
     packet: &mut Packet<'_>,
     headers: &Headers,
     found: Found,

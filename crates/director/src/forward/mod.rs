@@ -5,6 +5,7 @@
 
 mod client_address;
 mod dr;
+mod fragment;
 mod fullnat;
 mod introduced;
 mod one_way;
@@ -14,6 +15,7 @@ mod route;
 mod sequence;
 mod tun;
 
+pub(crate) use fragment::Course;
 pub(crate) use route::route;
 pub(crate) use sequence::begin_above;
 

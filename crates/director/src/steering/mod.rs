@@ -95,6 +95,11 @@ impl Steering {
         self.owner_of_client(key)
     }
 
+    /// The worker at which all fragments of a datagram gather, whoever owns its flow, which only the first one tells.
+    pub(crate) fn gatherer(&self, datagram: &FlowKey) -> WorkerId {
+        self.share(self.seed.hash(datagram))
+    }
+
     /// Whether the replies go to the worker's queue for some LIPs and to others' for the rest, whatever the local port.
     pub(crate) fn chooses_lips(&self, reply: &Reply) -> bool {
         let by_addresses =
@@ -166,8 +171,12 @@ impl Steering {
                 FlowKey::V6(key)
             }
         };
-        let hash = self.seed.hash(&client_only) >> 32;
-        WorkerId(((hash * u64::from(self.n_workers)) >> 32) as u8)
+        self.share(self.seed.hash(&client_only))
+    }
+
+    /// Deals hashes out to the workers.
+    fn share(&self, hash: u64) -> WorkerId {
+        WorkerId((((hash >> 32) * u64::from(self.n_workers)) >> 32) as u8)
     }
 }
 

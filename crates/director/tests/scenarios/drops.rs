@@ -1,5 +1,5 @@
 //! Why packets end: every reason that a director itself gives. (`next_hops.rs`, `local_ports.rs`, `eviction.rs`,
-//! `toa.rs` and `icmp_errors.rs` have those that need a story.)
+//! `toa.rs`, `fragments.rs` and `icmp_errors.rs` have those that need a story.)
 
 use weir_director::{DropReason, WorkerId};
 use weir_testkit::{FrameBuilder, IPV4, IPV6, Outcome, WAN_MAC, echo_request, icmp, raw, tcp, udp};
@@ -106,18 +106,6 @@ fn extension_headers_that_cannot_be_read() {
     receive(&too_long).is_dropped(DropReason::Ipv6ExtensionMalformed);
     let endless = raw(IPV6.client, IPV6.vip, 60).data(&[60, 0, 1, 4, 0, 0, 0, 0].repeat(9));
     receive(&endless.bytes()).is_dropped(DropReason::Ipv6ExtensionMalformed);
-}
-
-#[test]
-fn a_fragment() {
-    for (client, vip) in [(IPV4.client, IPV4.vip), (IPV6.client, IPV6.vip)] {
-        for (offset, more_follow) in [(0, true), (1480, true), (1480, false)] {
-            let frame = udp(client, vip)
-                .data_bytes(64)
-                .fragment(offset, more_follow);
-            receive(&frame.bytes()).is_dropped(DropReason::Fragment);
-        }
-    }
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn name(verdict: Verdict) -> String {
     match verdict {
         Verdict::Transmit(_) => "transmit".into(),
         Verdict::HandOff(_) => "hand_off".into(),
+        Verdict::Hold(_) => "hold".into(),
         Verdict::Punt(reason) => format!("punt {reason}"),
         Verdict::Drop(reason) => format!("drop {reason}"),
     }

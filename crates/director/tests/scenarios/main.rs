@@ -4,6 +4,7 @@ mod conversation;
 mod counters;
 mod drops;
 mod eviction;
+mod fragments;
 mod hostile;
 mod icmp_errors;
 mod life_cycle;

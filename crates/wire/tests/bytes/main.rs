@@ -2,6 +2,7 @@
 
 mod answers;
 mod checksums;
+mod fragments;
 mod frames;
 mod neighbours;
 mod parse;

@@ -1,5 +1,7 @@
 //! Nothing appears or vanishes: whatever comes in leaves in exactly one way, under any faults.
 
+use std::time::Duration;
+
 use weir_director::{DropReason, PortId, Protocol, Scheduler, WorkerId};
 use weir_testkit::{
     FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Random, Site, WAN,
@@ -50,7 +52,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
     let mut local = family.local.into_endpoint();
     local.set_port(1024 + random.below(60) as u16);
     let from_real = |frame: FrameBuilder| frame.macs(ROUTER_MAC, LAN_MAC);
-    let builder = match random.below(12) {
+    let builder = match random.below(14) {
         0..3 => udp(client, family.vip),
         3 | 4 => tcp(client, family.vip).syn(),
         5 => tcp(client, family.vip).ack(1),
@@ -62,12 +64,15 @@ fn frame(random: &mut Random) -> Vec<u8> {
             .ack(1)
             .ttl(1 + random.below(2) as u8),
         10 => udp(client, family.vip).vlan(random.below(2) as u16),
+        // Any part of a datagram, of which there are few, so that some meet.
+        11 => udp(client, family.vip).fragment(8 * random.below(4) as u16, random.percent(70)),
+        12 => from_real(udp(family.real, local)).fragment(8 * random.below(3) as u16, true),
         _ => {
             let n_bytes = random.below(100);
             return random.bytes(n_bytes);
         }
     };
-    let n_bytes = if random.percent(10) { 1460 } else { 10 };
+    let n_bytes = if random.percent(10) { 1460 } else { 8 };
     let mut bytes = builder.data_bytes(n_bytes).bytes();
     if random.percent(5) {
         bytes.truncate(random.below(60));
@@ -199,6 +204,9 @@ fn every_frame_leaves_in_exactly_one_way() {
             team.nic(worker).may_allocate = true;
         }
         team.settle();
+        // What has waited for the rest of its datagram.
+        team.pass(Duration::from_secs(2));
+        team.settle();
         for worker in 0..N_WORKERS {
             collect(&team, worker, &mut seen);
             seen.punted += team.punts(worker).len();
@@ -236,6 +244,7 @@ fn check_totals(team: &mut Team, seen: &Seen) {
         DropReason::PuntRingFull,
         DropReason::NoBuffer,
         DropReason::MacNotOurs,
+        DropReason::FragmentFirstMissing,
     ] {
         let n_dropped = sum(&all, |counters| counters.dropped[reason.index()]);
         assert_ne!(n_dropped, 0, "{reason}");
