@@ -168,6 +168,17 @@ impl Director {
         command::run(&mut self.command(&["reload", "--config", &config])).map(drop)
     }
 
+    /// Gives a key of the running configuration, one that stands there once and whose value is one word, another value,
+    /// by a reload.
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        let running = command::run(&mut self.command(&["config", "save"]))?;
+        let (before, after) = running
+            .split_once(&format!("{key}: "))
+            .with_context(|| format!("there is no {key} in what runs:\n{running}"))?;
+        let after = after.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
+        self.reload(&format!("{before}{key}: {value}{after}"))
+    }
+
     /// What the daemon has logged.
     pub fn log(&self) -> String {
         self.process.printed()

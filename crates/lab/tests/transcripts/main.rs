@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use weir_lab::director::{Director, built, socket_path};
-use weir_lab::{Lab, Namespace, command, config, wait};
+use weir_lab::{Lab, Namespace, config, wait};
 
 use notation::Shape;
 use stand_ins::{Side, StandIns};
@@ -222,21 +222,10 @@ impl Bench {
             .context("the file begins in the middle")
     }
 
-    /// Gives a setting of IPVS another value, by a reload of what runs.
-    fn set(&self, setting: &str, value: &str) -> Result<()> {
-        let director = self.director()?;
-        let running = command::run(&mut director.command(&["config", "save"]))?;
-        let (before, after) = running
-            .split_once(&format!("{setting}: "))
-            .with_context(|| format!("no {setting} in the running configuration:\n{running}"))?;
-        let after = after.trim_start_matches(|letter: char| letter.is_ascii_digit());
-        director.reload(&format!("{before}{setting}: {value}{after}"))
-    }
-
     /// Replays a step and says in how far what was seen is something else than `emitted` and the rest of the step.
     fn replay(&self, step: &Step, emitted: &[String]) -> Result<Vec<String>> {
         if let Some((setting, value)) = setting(&step.title) {
-            self.set(setting, value)?;
+            self.director()?.set(setting, value)?;
         }
         let packet = packet(step)?;
         self.stand_ins
