@@ -7,7 +7,7 @@ use weir_wire::proxy_protocol::{Header, Version};
 use weir_wire::uoa::{self, Form};
 use weir_wire::{Content, Headers, Packet, payload, tcp};
 
-use super::fullnat::rewrite;
+use super::fullnat::rewrite_apart as rewrite;
 use super::proxy::{self, Inbound};
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
