@@ -161,13 +161,7 @@ pub(super) fn rewrite_apart(
 
 /// Writes both ends, the TTL, the checksums and the Ethernet header.
 #[inline(always)]
-fn rewrite(
-    frame: &mut [u8],
-    headers: &Headers,
-    found: Found,
-    table: &Table,
-    hop: &NextHop,
-) {
+fn rewrite(frame: &mut [u8], headers: &Headers, found: Found, table: &Table, hop: &NextHop) {
     let Found { id, direction } = found;
     let connection = table.get(id);
     ethernet::rewrite(frame, &hop.ethernet);

@@ -37,10 +37,11 @@ pub(crate) fn apply(
 ) -> Verdict {
     let flags = ledger.table.get(found.id).flags;
     let outcome = if flags.has(Flags::RARER) {
-        if flags.has(Flags::TUNNEL) {
-            tun::apply(packet, headers, found, ledger, snapshot, now)
-        } else if flags.has(Flags::ONE_WAY) {
+        // In this order DR is asked no more than before there was anything else.
+        if !flags.has(Flags::TUNNEL.with(Flags::TOLD_OTHERWISE)) {
             dr::apply(packet, headers, found, ledger, snapshot, now)
+        } else if flags.has(Flags::TUNNEL) {
+            tun::apply(packet, headers, found, ledger, snapshot, now)
         } else {
             introduced::apply(packet, headers, found, ledger, snapshot, now)
         }
