@@ -210,7 +210,7 @@ impl Director {
         self.ledger.n_evicted
     }
 
-    /// Segments that went without TOA because their options left no room for it.
+    /// Packets that went without the client's address because there was no room for it.
     pub fn n_toa_omitted(&self) -> u64 {
         self.ledger.n_toa_omitted
     }

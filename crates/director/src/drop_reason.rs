@@ -67,6 +67,8 @@ drop_reasons! {
     FragmentTooShort = "fragment_too_short": "The first fragment of the datagram does not hold its whole TCP or UDP header.",
     /// A later fragment that begins in the L4 header.
     FragmentOverlaps = "fragment_overlaps": "The fragment overlaps the TCP header in the first one of its datagram.",
+    /// The first fragment cannot take a PROXY header.
+    FragmentNeedsHeader = "fragment_needs_header": "The datagram would have to carry a PROXY header, for which there is no room in fragments.",
     /// The first fragment did not come in time.
     FragmentFirstMissing = "fragment_first_missing": "The first fragment of the datagram did not come within a second.",
     /// The first fragment was refused.

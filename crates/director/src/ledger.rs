@@ -43,7 +43,7 @@ pub(crate) struct Ledger {
     pub(crate) fragments: Store,
     /// Connections ended to make room for others.
     pub(crate) n_evicted: u64,
-    /// Segments that went without TOA because their options left no room for it.
+    /// Packets that went without the client's address because there was no room for it.
     pub(crate) n_toa_omitted: u64,
 }
 

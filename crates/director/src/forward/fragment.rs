@@ -7,9 +7,9 @@
 //! Does not know: which datagram a fragment is of (`fragments`).
 
 use weir_wire::checksum::Delta;
-use weir_wire::{Content, FlowKey, Fragment, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp};
+use weir_wire::{Content, FlowKey, Fragment, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp, uoa};
 
-use super::{client_address, fullnat};
+use super::{client_address, fullnat, introduced};
 use crate::connection::{Flags, Found};
 use crate::ledger::Ledger;
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) struct Course {
     /// Where they are counted, and how.
     counted: Option<(DestinationId, Direction)>,
     l4_header_bytes: u8,
+    /// Whether a client's own word for its address, in an option of IPv4, is overwritten.
+    is_blanked: bool,
     /// Of the flow.
     hash: u64,
 }
@@ -96,6 +98,9 @@ impl Course {
             tunnel,
             counted: Some((DestinationId(connection.destination), direction)),
             l4_header_bytes: headers.l4_header_bytes,
+            is_blanked: direction == Direction::Inbound
+                && headers.content == Content::Udp
+                && connection.flags.has(Flags::TOLD_OTHERWISE),
             hash,
             ends: is_rewritten.then(|| {
                 let key = ledger.table.key(id, direction.turned()).turned();
@@ -125,6 +130,7 @@ impl Course {
             ends: None,
             counted: None,
             l4_header_bytes: headers.l4_header_bytes,
+            is_blanked: false,
             hash: 0,
         }
     }
@@ -142,9 +148,15 @@ impl Course {
         let headers = &fragment.headers;
         // (1) Whatever refuses it does so before its first byte changes.
         self.way(packet, headers, snapshot)?;
+        let is_told_otherwise = ledger.table.get(found.id).flags.has(Flags::TOLD_OTHERWISE);
+        if is_told_otherwise {
+            introduced::check_first_fragment(packet, headers, found, ledger)?;
+        }
         // (2) The connection learns of it.
         ledger.count(found, headers.ip_bytes(), now);
-        if headers.content == Content::Tcp {
+        if is_told_otherwise {
+            introduced::attend_first_fragment(packet, headers, found, ledger, snapshot, now);
+        } else if headers.content == Content::Tcp {
             self.attend(packet, headers, found, ledger, snapshot, now);
         }
         // (3) It is rewritten.
@@ -198,6 +210,9 @@ impl Course {
         match self.ends {
             None => super::decrement_ttl(frame, headers),
             Some(ends) => {
+                if self.is_blanked {
+                    uoa::blank(frame, headers);
+                }
                 ends.write(frame, headers);
                 fragment.renumber(frame, ends.identification);
             }

@@ -60,9 +60,7 @@ fn segment_inbound(
     let connection = ledger.table.get(found.id);
     let hop_id = connection.next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    let sequence = packet.frame()[usize::from(headers.l4)..]
-        .first_chunk()
-        .map_or(0, tcp::sequence);
+    let sequence = sequence(packet, headers);
     // (1) Whatever refuses the packet does so before its first byte changes.
     let header = proxy::header(connection, &headers.key, headers.tcp_flags);
     let step = proxy::inbound(connection, headers, sequence, &header)?;
@@ -184,6 +182,87 @@ fn datagram_inbound(
     }
     rewrite(packet.frame_mut(), &headers, found, &ledger.table, hop);
     Ok(Verdict::Transmit(hop.port))
+}
+
+/// Refuses the first fragment of a client's datagram that would have to carry a header: what it grew by would move all
+/// the others.
+#[cold]
+pub(super) fn check_first_fragment(
+    packet: &Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &Ledger,
+) -> Result<(), Verdict> {
+    let connection = ledger.table.get(found.id);
+    let passes = match (found.direction, headers.content) {
+        (Direction::Outbound, _) => true,
+        (Direction::Inbound, Content::Tcp) => {
+            let header = proxy::header(connection, &headers.key, headers.tcp_flags);
+            // How long the segment is nobody knows yet: what does not begin behind the first byte may reach beyond it.
+            match proxy::inbound(connection, headers, sequence(packet, headers), &header)? {
+                Inbound::Behind(_) => true,
+                Inbound::Opening(_) | Inbound::Before(_) | Inbound::Headed(_) => false,
+            }
+        }
+        (Direction::Inbound, Content::Udp | Content::Icmp | Content::IcmpError | Content::Arp) => {
+            connection.flags.client_address() != Some(ClientAddress::ProxyV2)
+        }
+    };
+    if passes {
+        Ok(())
+    } else {
+        Err(Verdict::Drop(DropReason::FragmentNeedsHeader))
+    }
+}
+
+/// What is done to the first fragment's L4 header apart from its L4 ports, and what is learned from it. It was not refused.
+#[cold]
+pub(super) fn attend_first_fragment(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) {
+    if headers.content != Content::Tcp {
+        let is_inbound = found.direction == Direction::Inbound;
+        if is_inbound && due_form(ledger.table.get(found.id), headers).is_some() {
+            ledger.n_toa_omitted += 1;
+        }
+        return;
+    }
+    ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
+    let client = ledger.table.key(found.id, Direction::Inbound);
+    let connection = ledger.table.get_mut(found.id);
+    let header = proxy::header(connection, &client, headers.tcp_flags);
+    match found.direction {
+        Direction::Outbound => proxy::outbound(
+            connection,
+            headers.tcp_flags,
+            headers.tcp_acknowledgement,
+            &header,
+            segment(packet, headers),
+        ),
+        Direction::Inbound => {
+            let step = proxy::inbound(connection, headers, sequence(packet, headers), &header);
+            let segment = segment(packet, headers);
+            tcp::blank_option(segment, snapshot.settings.toa_kind);
+            if connection.flags.has(Flags::SHIFTED) && headers.tcp_flags.has(tcp::Flags::SYN) {
+                tcp::blank_option(segment, tcp::TIMESTAMPS);
+            }
+            if let Ok(Inbound::Behind(delta)) = step {
+                tcp::shift_sequence(segment, delta);
+            }
+        }
+    }
+}
+
+/// The sequence number of a segment.
+fn sequence(packet: &Packet<'_>, headers: &Headers) -> u32 {
+    packet.frame()[usize::from(headers.l4)..]
+        .first_chunk()
+        .map_or(0, tcp::sequence)
 }
 
 /// The form of DPVS's that goes with a datagram.
