@@ -178,8 +178,8 @@ pub struct Service {
     pub one_packet: bool,
     /// How packets get to the destination.
     pub method: Method,
-    /// The real servers, in the order written; no endpoint twice. Of the VIP's
-    /// family, but under TUN; under DR and TUN of the VIP's L4 port.
+    /// The real servers, in the order written; no endpoint twice. Under NAT and DR of the VIP's family, under DR and TUN
+    /// of its L4 port.
     pub destinations: Vec<Destination>,
 }
 
@@ -208,7 +208,7 @@ pub enum Method {
 /// What FULLNAT needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FullNat {
-    /// Name of a pool that exists and holds addresses of the service's family.
+    /// Name of a pool that exists and holds an address of each destination's family.
     pub local_pool: String,
     /// How the real server learns the client's address.
     pub client_address: ClientAddress,

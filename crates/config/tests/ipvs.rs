@@ -257,7 +257,11 @@ fn what_a_method_asks_of_a_real_server_is_said_in_a_sentence() {
         (Forwarding::Route, "10.9.9.9:80", "no route leads"),
         (Forwarding::Route, "10.0.0.11:8080", "write 10.0.0.11:80"),
         (ipip, "10.0.0.11:8080", "write 10.0.0.11:80"),
-        (Forwarding::FullNat, "[fd00::9]:80", "NAT64"),
+        (
+            Forwarding::Masquerade,
+            "[fd00::9]:80",
+            "only FullNat and Tun",
+        ),
     ] {
         let (after, outcomes) = edit(&before, &[add_server(VIP, with(forwarding, address))]);
         let sentence = outcomes[0].as_ref().unwrap_err().to_string();
@@ -281,6 +285,44 @@ fn what_a_method_asks_of_a_real_server_is_said_in_a_sentence() {
     assert_eq!(outcomes[1], Ok(()), "what DR needs, a tunnel does not");
     let (_, outcomes) = edit(&before, &[add_server(VIP, with(ipip, "[fd00::9]:80"))]);
     assert_eq!(outcomes, [Ok(())], "a tunnel may be of the other family");
+}
+
+/// FULLNAT crosses from one IP version to the other, from a local address of the real server's.
+#[test]
+fn real_servers_of_both_ip_versions_stand_in_one_service() {
+    const OTHER: &str = "[2001:db8::100]:80";
+    let at_first = [
+        Edit::AddService(service(OTHER, "rr")),
+        add_server(OTHER, server("10.0.0.11:8080", 1)),
+        add_server(OTHER, server("[fd00::11]:8080", 2)),
+    ];
+    let (after, outcomes) = edit(&config(""), &at_first);
+    assert_eq!(outcomes, [const { Ok(()) }; 3]);
+    let table = running::table(&after);
+    let servers = &table.find(&name(OTHER)).unwrap().servers;
+    let addresses: Vec<String> = servers.iter().map(|it| it.address.to_string()).collect();
+    assert_eq!(addresses, ["10.0.0.11:8080", "[fd00::11]:8080"]);
+
+    // With local addresses of its own the pool "default" lends none.
+    let local = |address: &str| Edit::AddLocal {
+        service: name(OTHER),
+        address: address.parse().unwrap(),
+    };
+    let (refused, outcomes) = edit(&after, &[local("10.0.0.210")]);
+    let sentence = outcomes[0].as_ref().unwrap_err().to_string();
+    assert!(
+        sentence.contains("no IPv6 address for the real server [fd00::11]:8080"),
+        "{sentence}"
+    );
+    assert_eq!(refused, after);
+    let gone = Edit::DeleteServer {
+        service: name(OTHER),
+        address: "[fd00::11]:8080".parse().unwrap(),
+    };
+    let again = add_server(OTHER, server("[fd00::11]:8080", 2));
+    let edits = [gone, local("10.0.0.210"), local("fd00::210"), again];
+    let (_, outcomes) = edit(&after, &edits);
+    assert_eq!(outcomes, [const { Ok(()) }; 4]);
 }
 
 #[test]

@@ -500,12 +500,14 @@ fn meaning() {
         (
             "\"10.0.0.200\", \"10.0.0.201-10.0.0.203\"",
             "",
-            "w.ron:16:41: the pool \"default\" has no IPv4 address for this service; add one to it",
+            "w.ron:18:27: the pool \"default\" has no IPv4 address for the real server 10.0.0.11:80; add one to it\n\
+             w.ron:19:27: the pool \"default\" has no IPv4 address for the real server 10.0.0.12:80; add one to it",
         ),
         (
             "\"10.0.0.200\", \"10.0.0.201-10.0.0.203\"",
             "\"2001:db8::200\"",
-            "w.ron:16:41: the pool \"default\" has no IPv4 address for this service; add one to it",
+            "w.ron:18:27: the pool \"default\" has no IPv4 address for the real server 10.0.0.11:80; add one to it\n\
+             w.ron:19:27: the pool \"default\" has no IPv4 address for the real server 10.0.0.12:80; add one to it",
         ),
         (
             "local_pool: \"default\"",
@@ -615,7 +617,7 @@ fn meaning() {
         (
             "address: \"10.0.0.12:80\"",
             "address: \"[2001:db8::12]:80\"",
-            "w.ron:19:27: the real server [2001:db8::12]:80 speaks IPv6 and the VIP IPv4, and translation between them (NAT64) is not built yet; write an IPv4 address",
+            "w.ron:19:27: the pool \"default\" has no IPv6 address for the real server [2001:db8::12]:80; add one to it",
         ),
         (
             "address: \"10.0.0.12:80\"",
@@ -892,6 +894,60 @@ fn mh_has_room_for_so_many_destinations() {
     );
 }
 
+/// DPVS's forms for UDP are of one IP version.
+#[test]
+fn udp_forms_between_versions() {
+    let with = |vip: &str, told: &str| {
+        let ports =
+            r#""lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24", "2001:db8::1/64"])"#;
+        let method = format!("method: FullNat(client_address: {told})");
+        let service = format!(
+            r#"vip: "{vip}", protocol: Udp, {method}, destinations: [(address: "10.0.0.11:53")]"#
+        );
+        let pools = r#""default": ["10.0.0.200"]"#;
+        refusal(&format!(
+            "(ports: {{{ports}}}, local_pools: {{{pools}}}, services: [({service})])"
+        ))
+    };
+    for told in ["UdpOption", "UdpHeader"] {
+        assert_eq!(with("192.0.2.100:53", told), "accepted");
+        let said = with("[2001:db8::100]:53", told);
+        let expected = format!(
+            "the real server 10.0.0.11:53 and the VIP are of different IP versions, and {told} is for one; write ProxyV2 or None"
+        );
+        assert!(said.ends_with(&expected), "{said}");
+    }
+    for told in ["Toa", "ProxyV2", "None"] {
+        assert_eq!(with("[2001:db8::100]:53", told), "accepted");
+    }
+}
+
+/// What an IPv6 client makes no smaller has to fit its way as IPv4.
+#[test]
+fn ipv6_clients_of_ipv4_real_servers() {
+    let with = |vip: &str, mtu: u16| {
+        let ports = format!(
+            r#""wan": (device: AfPacket("a"), addresses: ["2001:db8::1/64"]),
+               "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24"], mtu: {mtu})"#
+        );
+        let service =
+            format!(r#"vip: "{vip}", protocol: Tcp, destinations: [(address: "10.0.0.11:80")]"#);
+        let pools = r#""default": ["10.0.0.200"]"#;
+        refusal(&format!(
+            "(ports: {{{ports}}}, local_pools: {{{pools}}}, services: [({service})])"
+        ))
+    };
+    assert_eq!(with("[2001:db8::100]:80", 1280), "accepted");
+    assert_eq!(with("192.0.2.100:80", 1279), "accepted");
+    let said = with("[2001:db8::100]:80", 1279);
+    assert!(
+        said.ends_with(
+            "port \"lan\" takes packets of 1279 bytes, and IPv6 clients of the real server 10.0.0.11 send up to 1280 however little fits; raise its mtu to 1280 at least"
+        ),
+        "{said}"
+    );
+}
+
 /// What a method asks of a real server.
 #[test]
 fn methods() {
@@ -936,11 +992,21 @@ fn methods() {
         (
             SERVER,
             "(address: \"[2001:db8::7]:80\", method: Nat)",
-            "w.ron:19:27: the real server [2001:db8::7]:80 speaks IPv6 and the VIP IPv4, and translation between them (NAT64) is not built yet; write an IPv4 address",
+            "w.ron:19:27: the real server [2001:db8::7]:80 speaks IPv6 and the VIP IPv4, and only FullNat and Tun reach from one to the other; write an IPv4 address, or another method",
         ),
         (
             SERVER,
             "(address: \"[2001:db8::7]:80\", method: Tun())",
+            "accepted",
+        ),
+        (
+            SERVER,
+            "(address: \"[2001:db8::7]:80\", method: FullNat())",
+            "w.ron:19:27: the pool \"default\" has no IPv6 address for the real server [2001:db8::7]:80; add one to it",
+        ),
+        (
+            "\"default\": [",
+            "\"default\": [\"2001:db8::200\", ",
             "accepted",
         ),
         (

@@ -120,9 +120,11 @@ drop_reasons! {
     /// Larger than the next hop takes.
     TooBig = "too_big": "The packet is larger than the next hop takes; answered with the right MTU at a limited rate.",
     /// No free bytes before the frame.
-    NoHeadroom = "no_headroom": "The buffer has no free bytes before the frame for the header of a tunnel or the PROXY header.",
+    NoHeadroom = "no_headroom": "The buffer has no free bytes before the frame for the header of a tunnel, the PROXY header, or a longer IP header.",
     /// It would have reached the real server before the PROXY header.
     BeforeProxyHeader = "before_proxy_header": "The TCP segment carries what the real server would have read before, or in place of, the PROXY header.",
+    /// The other version of IP has no words for it.
+    Untranslatable = "untranslatable": "The client and the real server are of different IP versions, and the packet has no counterpart in the other's: an ICMP error that only one of them knows, a source route, or a UDP datagram over IPv6 without checksum; or it is a fragment.",
     /// The next hop does not answer ARP or neighbour discovery.
     NeighbourUnreachable = "neighbour_unreachable": "The next hop does not answer ARP or neighbour discovery.",
     /// Too many packets wait for a next hop's MAC address.

@@ -33,8 +33,8 @@ pub(crate) struct Ledger {
     pub(crate) scheduler_records: Records,
     /// Where the search for local ports begins.
     pub(crate) local_port_origin: u32,
-    /// Of the last outer packet of a tunnel (RFC 6864). Its low bits are the worker's number and stay so.
-    tunnel_identification: u16,
+    /// Of the last IPv4 header that weir itself has written (RFC 6864). Its low bits are the worker's number and stay so.
+    identification: u16,
     /// From one to the next: a power of two, at least the number of workers.
     identification_step: u16,
     /// Of datagrams that leave in fragments.
@@ -56,7 +56,7 @@ impl Ledger {
             overloads: Overloads::new()?,
             scheduler_records: Records::new(seed, me)?,
             local_port_origin: seed.0[0] as u32,
-            tunnel_identification: seed.0[1] as u16 & 0xff00 | u16::from(me.0),
+            identification: seed.0[1] as u16 & 0xff00 | u16::from(me.0),
             identification_step: 1,
             identifications: Identifications::new(seed.0[2]),
             fragments: Store::new(),
@@ -115,19 +115,18 @@ impl Ledger {
         );
     }
 
-    /// Leaves identifications of outer packets to as many workers, so that fragments of two packets to one real server
+    /// Leaves identifications to as many workers, so that fragments of two packets to one real server
     /// never meet.
     pub(crate) fn share_identifications(&mut self, n_workers: u8) {
         self.identification_step = u16::from(n_workers).next_power_of_two();
     }
 
-    /// An identification for the next outer packet of a tunnel.
+    /// An identification for the next IPv4 header that weir writes: the outer one of a tunnel, or that of a packet which came
+    /// with an IPv6 one.
     #[inline]
-    pub(crate) fn next_tunnel_identification(&mut self) -> u16 {
-        let next = self
-            .tunnel_identification
-            .wrapping_add(self.identification_step);
-        self.tunnel_identification = next;
+    pub(crate) fn next_identification(&mut self) -> u16 {
+        let next = self.identification.wrapping_add(self.identification_step);
+        self.identification = next;
         next
     }
 

@@ -93,10 +93,14 @@ impl ServerSide {
                 client_address,
             } => {
                 let lease = lease(pool, destination, newcomer, ledger, snapshot, now)?;
+                let mut flags = initial_flags(client.protocol(), *client_address);
+                if client.source().is_ipv4() != destination.real.is_ipv4() {
+                    flags = flags.with(Flags::TRANSLATED);
+                }
                 Ok(Self {
                     key: lease.reply,
                     hash: lease.hash,
-                    flags: initial_flags(client.protocol(), *client_address),
+                    flags,
                     taken_over: lease.taken_over,
                     is_lent: true,
                     ..one_way

@@ -5,7 +5,7 @@
 use allocation_counter::measure;
 use weir_director::{Arrival, BURST, DropReason, PortId, Verdict, WorkerId};
 use weir_testkit::{
-    IPV4, IPV6, IntoEndpoint, LAN_MAC, Rig, SCHEDULERS, Site, TestBuffer, real_server_mac, tcp,
+    FAMILIES, IPV4, IntoEndpoint, LAN_MAC, Rig, SCHEDULERS, Site, TestBuffer, real_server_mac, tcp,
 };
 use weir_wire::{Packet, Protocol};
 
@@ -31,16 +31,17 @@ fn buffers() -> [TestBuffer; BURST] {
 #[test]
 fn a_million_established_packets_allocate_nothing() {
     let mut rig = Rig::new(Site::with_one_server(Protocol::Tcp));
-    // 16 connections of either family; the next burst brings a segment each way for half of them.
+    // Eight connections of each family and of each way between the two; the next burst brings a segment for each, inbound
+    // for half of them.
     let mut frames: [Vec<u8>; BURST] = std::array::from_fn(|_| Vec::new());
     for (n, frame) in frames.iter_mut().enumerate() {
-        let family = if n % 2 == 0 { IPV4 } else { IPV6 };
+        let family = FAMILIES[n % 4];
         let mut client = family.client.into_endpoint();
         client.set_port(1000 + n as u16);
         let sent = rig.forward(&tcp(client, family.vip).syn());
         rig.forward(&tcp(client, family.vip).ack(1));
         let (real, local) = (sent.destination, sent.source);
-        *frame = if n % 4 < 2 {
+        *frame = if n % 8 < 4 {
             // Before the server answers TOA goes with each: the dearer case.
             tcp(client, family.vip).ack(1).data(b"data").bytes()
         } else {
@@ -69,7 +70,7 @@ fn opening_evicting_and_expiring_allocate_nothing() {
     let bursts: Vec<[Vec<u8>; BURST]> = (0..64)
         .map(|burst| {
             std::array::from_fn(|n| {
-                let family = if n % 2 == 0 { IPV4 } else { IPV6 };
+                let family = FAMILIES[n % 4];
                 let mut client = family.client.into_endpoint();
                 client.set_port((1000 + burst * BURST + n) as u16);
                 tcp(client, family.vip).syn().bytes()

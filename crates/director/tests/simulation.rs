@@ -15,8 +15,8 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpListenEndpoint};
 use weir_director::{ClientAddress, Scheduler, Verdict, WorkerId};
 use weir_testkit::{
-    Decoded, Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, Random, Rig, Site, TcpOption, WAN,
-    WAN_MAC, decode, proxied, real_server_mac,
+    Decoded, FAMILIES, Family, IPV4, IPV6, LAN, LAN_MAC, NAT46, NAT64, ROUTER_MAC, Random, Rig,
+    Site, TcpOption, WAN, WAN_MAC, decode, proxied, real_server_mac,
 };
 use weir_wire::Protocol;
 use weir_wire::ethernet::Mac;
@@ -249,8 +249,8 @@ impl World {
     /// Connections that a worker has opened.
     fn n_opened(&self, worker: u8) -> u64 {
         let director = &self.rig.directors[usize::from(worker)];
-        let families = [IPV4, IPV6].into_iter();
-        let destinations = families
+        let destinations = FAMILIES
+            .into_iter()
             .flat_map(|family| [family.real, family.other_real].map(|real| (family.vip, real)));
         destinations
             .map(|(vip, real)| self.rig.site.destination(Protocol::Tcp, vip, real))
@@ -503,7 +503,7 @@ fn run(world: &mut World, flows: &mut [Flow], served: &mut [Served]) {
 const REAL_SERVERS: [[&str; 2]; 2] = [[IPV4.real, IPV6.real], [IPV4.other_real, IPV6.other_real]];
 
 fn site(n_workers: u8, client_address: ClientAddress) -> Site {
-    [IPV4, IPV6].iter().fold(
+    FAMILIES.iter().fold(
         Site::new()
             .workers(n_workers)
             .client_address(client_address),
@@ -520,7 +520,7 @@ fn site(n_workers: u8, client_address: ClientAddress) -> Site {
     )
 }
 
-/// Several connections of each family at a time.
+/// Two connections of each family, and of each way between the two, at a time.
 fn concurrent_flows(n_workers: u8, client_address: ClientAddress, weather: Weather, seed: u64) {
     const N_FLOWS: usize = 8;
     let site = site(n_workers, client_address);
@@ -535,7 +535,7 @@ fn concurrent_flows(n_workers: u8, client_address: ClientAddress, weather: Weath
     }
     let mut flows: Vec<Flow> = (0..N_FLOWS)
         .map(|number| {
-            let family = if number % 4 < 2 { IPV4 } else { IPV6 };
+            let family = FAMILIES[number / 2];
             let mut client: SocketAddr = family.client.parse().unwrap();
             client.set_port(40_000 + number as u16);
             Flow::open(&mut world, number, client, family.vip)
@@ -604,7 +604,10 @@ fn a_local_port_taken_over_and_over_carries_every_byte() {
     for (family, client_address, seed) in [
         (IPV4, ClientAddress::Toa, 31),
         (IPV6, ClientAddress::Toa, 32),
-        (IPV4, ClientAddress::Toa, 33),
+        (NAT64, ClientAddress::Toa, 33),
+        (NAT46, ClientAddress::Toa, 37),
+        (NAT64, ClientAddress::ProxyV2, 38),
+        (NAT46, ClientAddress::ProxyV1, 39),
         (IPV4, ClientAddress::ProxyV1, 34),
         (IPV6, ClientAddress::ProxyV2, 35),
         (IPV4, ClientAddress::None, 36),

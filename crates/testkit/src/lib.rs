@@ -27,6 +27,6 @@ pub use proxied::{Proxied, proxied};
 pub use random::Random;
 pub use rig::{Outcome, Rig};
 pub use site::{
-    By, Family, IPV4, IPV6, LAN, LAN_MAC, ROUTER_MAC, SCHEDULERS, Site, WAN, WAN_MAC,
-    real_server_mac,
+    By, FAMILIES, Family, IPV4, IPV6, LAN, LAN_MAC, NAT46, NAT64, ROUTER_MAC, SCHEDULERS, Site,
+    WAN, WAN_MAC, real_server_mac,
 };

@@ -60,8 +60,12 @@ pub struct Family {
     pub local: &'static str,
     /// Bytes of TOA.
     pub toa_bytes: u16,
-    /// Bytes of the IP header.
+    /// Bytes of the client's IP header.
     pub ip_header_bytes: u16,
+    /// Bytes of the real server's IP header.
+    pub server_ip_header_bytes: u16,
+    /// What becomes of an MSS of 1460 that the client offers, and of one that the real server offers.
+    pub mss: [u16; 2],
 }
 
 /// All schedulers, with all options.
@@ -97,6 +101,8 @@ pub const IPV4: Family = Family {
     local: "10.0.0.200:1024",
     toa_bytes: 8,
     ip_header_bytes: 20,
+    server_ip_header_bytes: 20,
+    mss: [1460, 1452],
 };
 
 /// Over IPv6.
@@ -108,7 +114,40 @@ pub const IPV6: Family = Family {
     local: "[fd00::200]:1024",
     toa_bytes: 20,
     ip_header_bytes: 40,
+    server_ip_header_bytes: 40,
+    mss: [1460, 1440],
 };
+
+/// From clients of IPv6 to real servers of IPv4.
+pub const NAT64: Family = Family {
+    client: "[2001:db8:7::7]:40000",
+    vip: "[2001:db8:2::64]:80",
+    toa_bytes: 20,
+    ip_header_bytes: 40,
+    mss: [1440, 1440],
+    ..IPV4
+};
+
+/// From clients of IPv4 to real servers of IPv6.
+pub const NAT46: Family = Family {
+    client: "198.51.100.7:40000",
+    vip: "192.0.2.46:80",
+    toa_bytes: 8,
+    ip_header_bytes: 20,
+    mss: [1460, 1432],
+    ..IPV6
+};
+
+/// Each IP version for itself, and both ways between the two.
+pub const FAMILIES: [Family; 4] = [IPV4, IPV6, NAT64, NAT46];
+
+impl Family {
+    /// Bytes by which a packet grows on its way to the real server, and shrinks on the way back; negative, where it is the
+    /// other way round.
+    pub fn growth(&self) -> i32 {
+        i32::from(self.server_ip_header_bytes) - i32::from(self.ip_header_bytes)
+    }
+}
 
 /// How a site's services reach their destinations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -211,9 +250,9 @@ impl Site {
         site.local(&["10.0.0.200", "fd00::200"], default.first, default.last)
     }
 
-    /// One service of `protocol` for each family with its first real server, weight 1.
+    /// One service of `protocol` for each family, and for each way between the two, with its first real server, weight 1.
     pub fn with_one_server(protocol: Protocol) -> Self {
-        [IPV4, IPV6].iter().fold(Self::new(), |site, family| {
+        FAMILIES.iter().fold(Self::new(), |site, family| {
             site.service(protocol, family.vip, Scheduler::Rr, &[(family.real, 1)])
         })
     }

@@ -17,12 +17,12 @@ pub const HEADER_BYTES: usize = 8;
 pub const CHECKSUM: usize = 2;
 
 const ECHO_REPLY: u8 = 0;
-const UNREACHABLE: u8 = 3;
+pub(crate) const UNREACHABLE: u8 = 3;
 const SOURCE_QUENCH: u8 = 4;
 const REDIRECT: u8 = 5;
 const ECHO_REQUEST: u8 = 8;
-const TIME_EXCEEDED: u8 = 11;
-const PARAMETER_PROBLEM: u8 = 12;
+pub(crate) const TIME_EXCEEDED: u8 = 11;
+pub(crate) const PARAMETER_PROBLEM: u8 = 12;
 
 /// TTL of what weir itself sends (RFC 1700).
 const TTL: u8 = 64;

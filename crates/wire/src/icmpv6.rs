@@ -18,10 +18,10 @@ pub const PROTOCOL: u8 = 58;
 /// Bytes of the header; what an error quotes begins behind it.
 pub const HEADER_BYTES: usize = 8;
 
-const UNREACHABLE: u8 = 1;
-const PACKET_TOO_BIG: u8 = 2;
-const TIME_EXCEEDED: u8 = 3;
-const PARAMETER_PROBLEM: u8 = 4;
+pub(crate) const UNREACHABLE: u8 = 1;
+pub(crate) const PACKET_TOO_BIG: u8 = 2;
+pub(crate) const TIME_EXCEEDED: u8 = 3;
+pub(crate) const PARAMETER_PROBLEM: u8 = 4;
 const LAST_ERROR: u8 = 127;
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;

@@ -115,6 +115,33 @@ pub fn is_later_fragment(frame: &[u8], l3: usize) -> bool {
         .is_some_and(|bytes| u16::from_be_bytes(*bytes) & OFFSET != 0)
 }
 
+/// Whether options ask for a route through given routers of which some are still to be visited (RFC 791: loose and strict
+/// source route). Options that cannot be read ask for nothing.
+pub(crate) fn has_source_route(mut options: &[u8]) -> bool {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const LOOSE_SOURCE_ROUTE: u8 = 131;
+    const STRICT_SOURCE_ROUTE: u8 = 137;
+    while let [kind, rest @ ..] = options {
+        match *kind {
+            END => return false,
+            NO_OPERATION => options = rest,
+            kind => {
+                let Some(len_bytes) = rest.first().copied().filter(|len| *len >= 2) else {
+                    return false;
+                };
+                let is_route = matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
+                // The third byte points at the next router, behind the option's end when all were visited.
+                if is_route && options.get(2).is_some_and(|pointer| *pointer <= len_bytes) {
+                    return true;
+                }
+                options = options.get(usize::from(len_bytes)..).unwrap_or_default();
+            }
+        }
+    }
+    false
+}
+
 /// Source and destination address of the packet whose header is at `l3`.
 pub fn addresses(frame: &[u8], l3: usize) -> Option<(Ipv4Addr, Ipv4Addr)> {
     let [a, b, c, d, e, f, g, h] = *frame.get(l3 + 12..)?.first_chunk()?;

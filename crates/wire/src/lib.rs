@@ -23,6 +23,7 @@ pub mod payload;
 pub mod proxy_protocol;
 pub mod tcp;
 pub mod toa;
+pub mod translation;
 pub mod tunnel;
 pub mod udp;
 pub mod uoa;

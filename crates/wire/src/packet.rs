@@ -75,6 +75,18 @@ impl<'a> Packet<'a> {
         Ok(self.frame_mut())
     }
 
+    /// Replaces the frame's first `n_bytes`, at most all of it, by `front`, which may be longer or shorter; what is
+    /// behind stays where it is.
+    pub fn replace_front(&mut self, n_bytes: u16, front: &[u8]) -> Result<(), NoRoom> {
+        let n_bytes = n_bytes.min(*self.len);
+        let n_new = u16::try_from(front.len()).map_err(|_| NoRoom)?;
+        let start = (*self.start + n_bytes).checked_sub(n_new).ok_or(NoRoom)?;
+        let len = (*self.len - n_bytes).checked_add(n_new).ok_or(NoRoom)?;
+        (*self.start, *self.len) = (start, len);
+        self.frame_mut()[..front.len()].copy_from_slice(front);
+        Ok(())
+    }
+
     /// Cuts the frame off behind its first `len_bytes` bytes; longer than the frame changes nothing.
     #[inline]
     pub fn truncate(&mut self, len_bytes: u16) {
@@ -97,6 +109,22 @@ mod tests {
         assert_eq!((packet.headroom(), packet.len_bytes()), (0, 18));
         assert_eq!((start, len), (0, 18), "the owner sees the change");
         assert_eq!(room[8..18], [7; 10]);
+    }
+
+    #[test]
+    fn another_front_may_be_longer_or_shorter_and_moves_nothing_else() {
+        let mut room = [0u8; 16];
+        room[4..12].copy_from_slice(b"frontend");
+        let (mut start, mut len) = (4u16, 8u16);
+        let mut packet = Packet::new(&mut room, &mut start, &mut len);
+        assert_eq!(packet.replace_front(5, b"a longer "), Ok(()));
+        assert_eq!(packet.frame(), b"a longer end");
+        assert_eq!(packet.replace_front(9, b"week"), Ok(()));
+        assert_eq!((packet.frame(), packet.headroom()), (&b"weekend"[..], 5));
+        assert_eq!(packet.replace_front(4, b"much too long"), Err(NoRoom));
+        assert_eq!(packet.frame(), b"weekend");
+        assert_eq!(packet.replace_front(99, b"all"), Ok(()));
+        assert_eq!((packet.frame(), packet.headroom()), (&b"all"[..], 9));
     }
 
     #[test]

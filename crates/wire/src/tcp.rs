@@ -279,6 +279,17 @@ pub fn lower_mss(header: &mut [u8], by: u16) {
     replace(header, value, &lowered.to_be_bytes());
 }
 
+/// Lowers the MSS option, if there is one, to `most` bytes, but not below 64.
+pub fn clamp_mss(header: &mut [u8], most: u16) {
+    let offered = find_option(header, MSS)
+        .filter(|option| option.len() == 4)
+        .and_then(|option| header.get(option.start + 2..)?.first_chunk())
+        .map_or(0, |bytes| u16::from_be_bytes(*bytes));
+    if offered > most {
+        lower_mss(header, offered - most);
+    }
+}
+
 /// Where the first option of `kind` lies in the header, its kind and length bytes included. `kind` is one that has
 /// a length.
 #[inline]

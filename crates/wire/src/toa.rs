@@ -15,9 +15,9 @@ use crate::checksum::{self, Delta};
 use crate::{Content, Endpoint, FlowKey, Headers, Packet, ethernet, ipv4, ipv6, tcp};
 
 /// Bytes of the option for an IPv4 client.
-const IPV4_BYTES: usize = 8;
+pub const IPV4_BYTES: usize = 8;
 /// Bytes of the option for an IPv6 client.
-const IPV6_BYTES: usize = 20;
+pub const IPV6_BYTES: usize = 20;
 
 /// What became of the option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

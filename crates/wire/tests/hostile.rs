@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use weir_wire::icmpv6::{listener, neighbour};
 use weir_wire::{
-    Content, Fragment, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6, tcp,
-    toa, udp,
+    Content, FlowKey, Fragment, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6,
+    tcp, toa, translation, udp,
 };
 
 const MUTATIONS_PER_KIND: usize = 4000;
@@ -30,6 +30,7 @@ fn exercise(frame: &[u8]) {
     listener::is_query(frame, &headers);
     answer(frame, &headers);
     edit(frame, headers, is_right);
+    translate(frame, &headers, is_right);
 }
 
 /// The frame as a fragment, and made one: first, in the middle, last.
@@ -189,6 +190,45 @@ fn edit(frame: &[u8], mut headers: Headers, is_right: bool) {
     let mut filled = packet.frame().to_vec();
     checksum::fill_l4(&mut filled, &headers);
     assert!(checksum::l4_is_right(&filled, &headers));
+}
+
+/// What crosses to the other IP version is understood there, and its checksum is right if it was.
+fn translate(frame: &[u8], headers: &Headers, is_right: bool) {
+    let (source, destination) = if headers.is_ipv6() {
+        ("10.0.0.200:1024", "10.0.0.11:8080")
+    } else {
+        ("[fd00::200]:1024", "[fd00::11]:8080")
+    };
+    let [source, destination] = [source, destination].map(frames::endpoint);
+    let ends = FlowKey::new(headers.key.protocol(), source, destination).unwrap();
+    let mut room = [&[0; 40], frame].concat();
+    let (mut start, mut len) = (40, frame.len() as u16);
+    let mut packet = Packet::new(&mut room, &mut start, &mut len);
+    match headers.content {
+        Content::Tcp | Content::Udp if translation::is_translatable(frame, headers) => {
+            let sum = |key: &FlowKey| key.addresses_sum() + key.l4_ports_sum();
+            let delta = sum(&ends) + -sum(&headers.key);
+            translation::packet(&mut packet, headers, 0, &ends, delta, 1).unwrap();
+            let after = Headers::parse(packet.frame()).unwrap();
+            assert_eq!(after.key, ends);
+            assert_eq!(checksum::l4_is_right(packet.frame(), &after), is_right);
+        }
+        Content::IcmpError => {
+            let path = translation::PathMtu {
+                n_inserted: 8,
+                most: 1500,
+            };
+            if let Some(header) = translation::error_header(frame, headers, path) {
+                let quoted = ends.turned();
+                translation::error(&mut packet, headers, header, &ends, &quoted, 1).unwrap();
+                let after = Headers::parse(packet.frame()).unwrap();
+                assert_eq!(after.content, Content::IcmpError);
+                assert_eq!(after.key.source().ip(), ends.source().ip());
+                assert!(checksum::l4_is_right(packet.frame(), &after));
+            }
+        }
+        Content::Tcp | Content::Udp | Content::Icmp | Content::Arp => {}
+    }
 }
 
 #[test]

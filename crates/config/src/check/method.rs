@@ -1,11 +1,9 @@
 //! The key `method`, of services and of destinations.
 //!
-//! Promises: FULLNAT has a pool of the VIP's family; options are whole. Does not know: whether a method can reach a
-//! real server (`services`).
+//! Promises: FULLNAT has a pool; options are whole. Does not know: whether a method can reach a real server, and whether
+//! the pool has an address of its family (`services`).
 //!
 //! How it works: a choice that is refused is replaced by the default, so that the checks that follow have one.
-
-use std::net::SocketAddr;
 
 use super::pools::Pools;
 use super::services::{refusal, without_options};
@@ -25,11 +23,10 @@ pub(super) fn resolve(
     written: Option<&Variant>,
     place: Place<'_>,
     protocol: Option<Protocol>,
-    vip: Option<SocketAddr>,
     pools: &Pools,
 ) -> Method {
     let Some(written) = written else {
-        return full_nat(report, FullNatSpec::default(), place, protocol, vip, pools);
+        return full_nat(report, FullNatSpec::default(), place, protocol, pools);
     };
     let method = match written.name() {
         "Nat" => plain(report, written, place, Method::Nat),
@@ -44,7 +41,7 @@ pub(super) fn resolve(
         }),
         "FullNat" => {
             let spec = options(report, written, place);
-            spec.map(|spec| full_nat(report, spec, place, protocol, vip, pools))
+            spec.map(|spec| full_nat(report, spec, place, protocol, pools))
         }
         _ => {
             let what = refusal(written, &["Nat", "Dr", "Tun", "FullNat"], &[]);
@@ -113,14 +110,13 @@ fn full_nat(
     spec: FullNatSpec,
     place: Place<'_>,
     protocol: Option<Protocol>,
-    vip: Option<SocketAddr>,
     pools: &Pools,
 ) -> Method {
     let local_pool = spec
         .local_pool
         .unwrap_or_else(|| FullNat::default().local_pool);
-    let usable = require_pool(&local_pool, vip, pools);
-    report.keep(place.field("local_pool").at(), usable);
+    let found = require_pool(&local_pool, pools);
+    report.keep(place.field("local_pool").at(), found);
     let client_address = client_address(
         report,
         spec.client_address.as_ref(),
@@ -133,28 +129,20 @@ fn full_nat(
     })
 }
 
-fn require_pool(name: &str, vip: Option<SocketAddr>, pools: &Pools) -> Result<(), String> {
-    let Some(pool) = pools.find(name) else {
-        let names: Vec<String> = pools.names().map(|name| format!("\"{name}\"")).collect();
-        return Err(match names.is_empty() {
-            true => format!(
-                "FullNat takes its source addresses from the pool \"{name}\", and there is none; write one, as in local_pools: {{\"{name}\": [\"10.0.0.200\"]}}"
-            ),
-            false => format!(
-                "FullNat takes its source addresses from the pool \"{name}\", which is not in local_pools; choose from {}, or add it",
-                names.join(", ")
-            ),
-        });
-    };
-    match vip {
-        Some(vip) if !pool.serves(vip.is_ipv4()) => {
-            let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
-            Err(format!(
-                "the pool \"{name}\" has no {family} address for this service; add one to it"
-            ))
-        }
-        Some(_) | None => Ok(()),
+fn require_pool(name: &str, pools: &Pools) -> Result<(), String> {
+    if pools.find(name).is_some() {
+        return Ok(());
     }
+    let names: Vec<String> = pools.names().map(|name| format!("\"{name}\"")).collect();
+    Err(match names.is_empty() {
+        true => format!(
+            "FullNat takes its source addresses from the pool \"{name}\", and there is none; write one, as in local_pools: {{\"{name}\": [\"10.0.0.200\"]}}"
+        ),
+        false => format!(
+            "FullNat takes its source addresses from the pool \"{name}\", which is not in local_pools; choose from {}, or add it",
+            names.join(", ")
+        ),
+    })
 }
 
 fn capitals(protocol: Protocol) -> &'static str {

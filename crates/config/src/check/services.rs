@@ -18,7 +18,7 @@ use super::ports::{MTU_MINIMUM, MTU_MINIMUM_IPV6};
 use super::{Placed, method, number_within, refuse_not_built};
 use crate::address;
 use crate::config::{
-    Destination, Encapsulation, HashOptions, Method, Protocol, Scheduler, Service,
+    ClientAddress, Destination, Encapsulation, HashOptions, Method, Protocol, Scheduler, Service,
 };
 use crate::error::{Problem, Report, one_of};
 use crate::ipvs::{Family, SchedulerFlags};
@@ -101,7 +101,6 @@ fn service(
         spec.method.as_ref(),
         place.field("method"),
         protocol,
-        vip,
         pools,
     );
     let one_packet = one_packet(report, spec.one_packet, protocol, place.field("one_packet"));
@@ -331,12 +330,9 @@ fn destination(
     let own_method = spec.method.as_ref().map(|written| {
         let place = place.field("method");
         let Vicinity {
-            protocol,
-            vip,
-            pools,
-            ..
+            protocol, pools, ..
         } = *service;
-        method::resolve(report, Some(written), place, protocol, vip, pools)
+        method::resolve(report, Some(written), place, protocol, pools)
     });
     let method = own_method.as_ref().unwrap_or(service.method);
     if service.one_packet && matches!(method, Method::FullNat(_)) {
@@ -413,7 +409,60 @@ fn require_real_server(
             require_tunnel(server, *encapsulation, service)?;
             Ok(address)
         }
-        Method::Nat | Method::Dr | Method::FullNat(_) => Ok(address),
+        Method::FullNat(full_nat) => {
+            require_local(&full_nat.local_pool, address, service)?;
+            require_told(full_nat.client_address, address, service)?;
+            Ok(address)
+        }
+        Method::Nat | Method::Dr => Ok(address),
+    }
+}
+
+/// DPVS's forms stand in or behind an IP header of the client's version.
+fn require_told(
+    told: ClientAddress,
+    address: SocketAddr,
+    service: &Vicinity<'_>,
+) -> Result<(), String> {
+    let crosses_families = service
+        .vip
+        .is_some_and(|vip| vip.is_ipv4() != address.is_ipv4());
+    match told {
+        ClientAddress::UdpOption | ClientAddress::UdpHeader if crosses_families => Err(format!(
+            "the real server {address} and the VIP are of different IP versions, and {} is for one; write ProxyV2 or None",
+            told.name()
+        )),
+        ClientAddress::UdpOption
+        | ClientAddress::UdpHeader
+        | ClientAddress::Toa
+        | ClientAddress::ProxyV1
+        | ClientAddress::ProxyV2
+        | ClientAddress::None => Ok(()),
+    }
+}
+
+/// A real server is talked to from an address of its own family, on a way that takes what clients of the VIP's may send.
+/// That there is no such pool is said of the method.
+fn require_local(name: &str, address: SocketAddr, service: &Vicinity<'_>) -> Result<(), String> {
+    let server = address.ip();
+    if let Some(pool) = service.pools.find(name)
+        && !pool.serves(address.is_ipv4())
+    {
+        return Err(format!(
+            "the pool \"{name}\" has no {} address for the real server {address}; add one to it",
+            family(server)
+        ));
+    }
+    let network = service.network;
+    let local = network.own_address_towards(server);
+    let port = local.and_then(|local| network.port_with(local));
+    // What a client makes no smaller becomes 20 bytes shorter, and as much longer by its address (TOA).
+    match (service.vip, port) {
+        (Some(SocketAddr::V6(_)), Some(port)) if port.mtu < MTU_MINIMUM_IPV6 => Err(format!(
+            "port \"{}\" takes packets of {} bytes, and IPv6 clients of the real server {server} send up to {MTU_MINIMUM_IPV6} however little fits; raise its mtu to {MTU_MINIMUM_IPV6} at least",
+            port.name, port.mtu
+        )),
+        (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
@@ -456,10 +505,10 @@ fn require_tunnel(
 /// What a method asks of a real server's endpoint beside the VIP's.
 fn require_match(address: SocketAddr, vip: SocketAddr, method: &Method) -> Result<(), String> {
     let crosses_families = vip.is_ipv4() != address.is_ipv4();
-    if crosses_families && !matches!(method, Method::Tun(_)) {
+    if crosses_families && matches!(method, Method::Nat | Method::Dr) {
         let (server, service) = (family(address.ip()), family(vip.ip()));
         return Err(format!(
-            "the real server {address} speaks {server} and the VIP {service}, and translation between them (NAT64) is not built yet; write an {service} address"
+            "the real server {address} speaks {server} and the VIP {service}, and only FullNat and Tun reach from one to the other; write an {service} address, or another method"
         ));
     }
     if matches!(method, Method::Dr | Method::Tun(_)) && address.port() != vip.port() {

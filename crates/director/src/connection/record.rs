@@ -87,11 +87,15 @@ impl Flags {
     pub(crate) const ONE_WAY: Self = Self(1 << 9);
     /// Inbound packets go through a tunnel (TUN), whose number stands in place of the outbound next hop.
     pub(crate) const TUNNEL: Self = Self(1 << 10);
+    /// The same bit without `ONE_WAY`, which a tunnel always has: the client and the real server are of different IP
+    /// versions, and every packet is translated (FULLNAT).
+    pub(crate) const TRANSLATED: Self = Self::TUNNEL;
     /// It ends with the packet that opened it (one-packet scheduling): no outbound packet is ever looked up. Only the
     /// client pair is in the index.
     pub(crate) const ONE_PACKET: Self = Self(1 << 11);
     /// Not the two methods' plain way: one question sends these aside.
-    pub(crate) const RARER: Self = Self(Self::ONE_WAY.0 | Self::TOLD_OTHERWISE.0);
+    pub(crate) const RARER: Self =
+        Self(Self::ONE_WAY.0 | Self::TOLD_OTHERWISE.0 | Self::TRANSLATED.0);
     /// What has one key in the index.
     pub(crate) const ONE_KEY: Self = Self(Self::ONE_WAY.0 | Self::ONE_PACKET.0);
     /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
@@ -276,6 +280,12 @@ impl Connection {
     #[inline]
     pub(crate) fn is_ipv6(&self, direction: Direction) -> bool {
         self.flags.0 >> direction as u16 & 1 != 0
+    }
+
+    /// Whether every packet is given an IP header of the other version.
+    #[inline]
+    pub(crate) fn is_translated(&self) -> bool {
+        self.flags.has(Flags::TRANSLATED) && !self.flags.has(Flags::ONE_WAY)
     }
 
     /// Whether it takes two lines.

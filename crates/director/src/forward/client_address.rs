@@ -41,6 +41,15 @@ pub(super) fn is_past(connection: &Connection) -> bool {
     connection.bytes(Direction::Outbound) > WELL_PAST_BEGINNING && !is_settled(connection)
 }
 
+/// Bytes of the option with the address of the connection's client.
+pub(super) fn len_bytes(connection: &Connection) -> u16 {
+    if connection.is_ipv6(Direction::Inbound) {
+        toa::IPV6_BYTES as u16
+    } else {
+        toa::IPV4_BYTES as u16
+    }
+}
+
 /// Bytes by which the option lets a segment grow; 0 where its other options leave no room for it.
 #[inline]
 pub(super) fn growth(headers: &Headers) -> u16 {

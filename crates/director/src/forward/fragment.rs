@@ -83,10 +83,8 @@ impl Course {
         let Found { id, direction } = found;
         let connection = ledger.table.get(id);
         let is_rewritten = !connection.flags.has(Flags::ONE_WAY);
-        let tunnel = connection
-            .flags
-            .has(Flags::TUNNEL)
-            .then(|| connection.tunnel());
+        let has_tunnel = !is_rewritten && connection.flags.has(Flags::TUNNEL);
+        let tunnel = has_tunnel.then(|| connection.tunnel());
         let ip_delta = connection.ip_delta(direction);
         let hash = ledger.table.hash(&headers.key);
         let same = before
@@ -146,7 +144,10 @@ impl Course {
         now: Tick,
     ) -> Result<(Verdict, Self), Verdict> {
         let headers = &fragment.headers;
-        // (1) Whatever refuses it does so before its first byte changes.
+        // (1) Whatever refuses it does so before its first byte changes. Between IP versions fragments are not translated.
+        if ledger.table.get(found.id).is_translated() {
+            return Err(Verdict::Drop(DropReason::Untranslatable));
+        }
         self.way(packet, headers, snapshot)?;
         let is_told_otherwise = ledger.table.get(found.id).flags.has(Flags::TOLD_OTHERWISE);
         if is_told_otherwise {
@@ -218,7 +219,7 @@ impl Course {
             }
         }
         if let Some(id) = self.tunnel {
-            let identification = ledger.next_tunnel_identification();
+            let identification = ledger.next_identification();
             let tunnel = snapshot.tunnels.get(usize::from(id.0));
             // That there is room was seen above.
             let encapsulated = tunnel

@@ -132,7 +132,7 @@ fn edit_outbound(header: &mut [u8], headers: &Headers, connection: &mut Connecti
             connection.set_server_initial_sequence(tcp::sequence(fixed));
         }
         if connection.flags.has(Flags::TOA) {
-            tcp::lower_mss(header, toa::len_bytes(headers));
+            tcp::lower_mss(header, client_address::len_bytes(connection));
         }
     }
     let has_data = headers.end - headers.l4 > u16::from(headers.l4_header_bytes);

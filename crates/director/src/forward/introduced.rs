@@ -7,8 +7,8 @@ use weir_wire::proxy_protocol::{Header, Version};
 use weir_wire::uoa::{self, Form};
 use weir_wire::{Content, Headers, Packet, payload, tcp};
 
-use super::fullnat::rewrite_apart as rewrite;
 use super::proxy::{self, Inbound};
+use super::translate::{self, rewrite};
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
 use crate::{ClientAddress, DropReason, Snapshot, Tick, Verdict};
@@ -18,7 +18,6 @@ use crate::{ClientAddress, DropReason, Snapshot, Tick, Verdict};
 const TOLD_DATAGRAMS: u32 = 3;
 
 /// Rewrites a TCP segment or UDP datagram of such a connection. `Err`: it is as it came in.
-#[inline(never)]
 pub(super) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,
@@ -28,22 +27,22 @@ pub(super) fn apply(
     now: Tick,
 ) -> Result<Verdict, Verdict> {
     match (headers.content, found.direction) {
-        (Content::IcmpError, _) => super::related::apply(packet, headers, found, ledger, snapshot),
         (Content::Tcp, Direction::Inbound) => {
             segment_inbound(packet, headers, found, ledger, snapshot, now)
         }
         (Content::Tcp, Direction::Outbound) => {
             segment_outbound(packet, headers, found, ledger, snapshot, now)
         }
-        (Content::Udp | Content::Icmp | Content::Arp, Direction::Inbound) => {
+        // An ICMP error does not come here (`related`).
+        (Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp, Direction::Inbound) => {
             datagram_inbound(packet, headers, found, ledger, snapshot, now)
         }
-        (Content::Udp | Content::Icmp | Content::Arp, Direction::Outbound) => {
+        (Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp, Direction::Outbound) => {
             let hop_id = ledger.table.get(found.id).next_hop(found.direction);
             let hop = snapshot.next_hops.get(hop_id);
-            super::check_way(headers, hop_id, hop, 0)?;
+            translate::check_way(packet, headers, found, &ledger.table, hop, 0)?;
             ledger.count(found, headers.ip_bytes(), now);
-            rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
+            rewrite(packet, headers, 0, found, ledger, hop);
             Ok(Verdict::Transmit(hop.port))
         }
     }
@@ -68,7 +67,7 @@ fn segment_inbound(
         Inbound::Headed(_) => header.len_bytes(),
         Inbound::Opening(_) | Inbound::Before(_) | Inbound::Behind(_) => 0,
     };
-    super::check_way(headers, hop_id, hop, growth)?;
+    translate::check_way(packet, headers, found, &ledger.table, hop, growth)?;
     check_headroom(packet, growth)?;
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
@@ -78,6 +77,7 @@ fn segment_inbound(
         Inbound::Opening(_) => payload::cut(packet, headers),
         Inbound::Before(_) | Inbound::Headed(_) | Inbound::Behind(_) => *headers,
     };
+    translate::fit_mss(packet, headers, found, ledger, snapshot);
     let segment = segment(packet, headers);
     tcp::blank_option(segment, snapshot.settings.toa_kind);
     // Of another client than the one whose tuple it took over.
@@ -106,7 +106,7 @@ fn segment_inbound(
         Inbound::Behind(delta) => tcp::shift_sequence(segment, delta),
     }
     // (4) Both ends are rewritten. That the packet may have grown moves none of its headers.
-    rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
+    rewrite(packet, headers, growth, found, ledger, hop);
     Ok(Verdict::Transmit(hop.port))
 }
 
@@ -120,7 +120,7 @@ fn segment_outbound(
 ) -> Result<Verdict, Verdict> {
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    super::check_way(headers, hop_id, hop, 0)?;
+    translate::check_way(packet, headers, found, &ledger.table, hop, 0)?;
     ledger.count(found, headers.ip_bytes(), now);
     ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
     let client = ledger.table.key(found.id, Direction::Inbound);
@@ -133,7 +133,8 @@ fn segment_outbound(
         &header,
         segment(packet, headers),
     );
-    rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
+    translate::fit_mss(packet, headers, found, ledger, snapshot);
+    rewrite(packet, headers, 0, found, ledger, hop);
     Ok(Verdict::Transmit(hop.port))
 }
 
@@ -161,7 +162,7 @@ fn datagram_inbound(
     };
     let form = due_form(connection, headers);
     let growth = header.len_bytes() + form.map_or(0, |form| uoa::growth(form, headers));
-    super::check_way(headers, hop_id, hop, growth)?;
+    translate::check_way(packet, headers, found, &ledger.table, hop, growth)?;
     check_headroom(packet, header.len_bytes())?;
     ledger.count(found, headers.ip_bytes(), now);
     uoa::blank(packet.frame_mut(), headers);
@@ -180,7 +181,7 @@ fn datagram_inbound(
             None => ledger.n_toa_omitted += 1,
         }
     }
-    rewrite(packet.frame_mut(), &headers, found, &ledger.table, hop);
+    rewrite(packet, &headers, header.len_bytes(), found, ledger, hop);
     Ok(Verdict::Transmit(hop.port))
 }
 
@@ -265,8 +266,11 @@ fn sequence(packet: &Packet<'_>, headers: &Headers) -> u32 {
         .map_or(0, tcp::sequence)
 }
 
-/// The form of DPVS's that goes with a datagram.
+/// The form of DPVS's that goes with a datagram. They are of one IP version.
 fn due_form(connection: &Connection, headers: &Headers) -> Option<Form> {
+    if connection.is_translated() {
+        return None;
+    }
     let form = form_of(connection.flags.client_address(), headers.is_ipv6())?;
     (connection.n_told() < TOLD_DATAGRAMS).then_some(form)
 }

@@ -13,6 +13,7 @@ mod proxy;
 mod related;
 mod route;
 mod sequence;
+mod translate;
 mod tun;
 
 pub(crate) use fragment::Course;
@@ -40,10 +41,10 @@ pub(crate) fn apply(
         // In this order DR is asked no more than before there was anything else.
         if !flags.has(Flags::TUNNEL.with(Flags::TOLD_OTHERWISE)) {
             dr::apply(packet, headers, found, ledger, snapshot, now)
-        } else if flags.has(Flags::TUNNEL) {
+        } else if flags.has(Flags::ONE_WAY) {
             tun::apply(packet, headers, found, ledger, snapshot, now)
         } else {
-            introduced::apply(packet, headers, found, ledger, snapshot, now)
+            apply_apart(packet, headers, found, ledger, snapshot, now)
         }
     } else if headers.content == Content::IcmpError {
         related::apply(packet, headers, found, ledger, snapshot)
@@ -51,6 +52,33 @@ pub(crate) fn apply(
         fullnat::apply(packet, headers, found, ledger, snapshot, now)
     };
     outcome.unwrap_or_else(|refusal| refusal)
+}
+
+/// FULLNAT where more is done than both ends rewritten and TOA inserted. Apart, so that where all packets pass there is one
+/// call.
+#[inline(never)]
+fn apply_apart(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<Verdict, Verdict> {
+    let connection = ledger.table.get(found.id);
+    match headers.content {
+        Content::IcmpError if connection.is_translated() => {
+            translate::related(packet, headers, found, ledger, snapshot)
+        }
+        Content::IcmpError => related::apply(packet, headers, found, ledger, snapshot),
+        Content::Tcp | Content::Udp | Content::Icmp | Content::Arp => {
+            if connection.flags.has(Flags::TOLD_OTHERWISE) {
+                introduced::apply(packet, headers, found, ledger, snapshot, now)
+            } else {
+                translate::apply(packet, headers, found, ledger, snapshot, now)
+            }
+        }
+    }
 }
 
 /// Takes one from the TTL or hop limit, and mends what depends on it.
@@ -78,16 +106,15 @@ fn check_way(
 ) -> Result<(), Verdict> {
     let is_too_big = u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(hop.mtu);
     if is_too_big || headers.ttl <= 1 {
-        return Err(refuse(headers, hop_id, hop, growth));
+        return Err(refuse(headers, hop_id, hop, hop.mtu.saturating_sub(growth)));
     }
     Ok(())
 }
 
-/// What happens to such a packet: its sender is told, of one that is too large also where it allowed fragmentation
-/// (which weir does not do), unless it is an ICMP error (RFC 1122 §3.2.2).
+/// What happens to such a packet, of which `mtu` bytes at most would have fitted: its sender is told, of one that is too
+/// large also where it allowed fragmentation (which weir does not do), unless it is an ICMP error (RFC 1122 §3.2.2).
 #[cold]
-fn refuse(headers: &Headers, hop_id: NextHopId, hop: &NextHop, growth: u16) -> Verdict {
-    let mtu = hop.mtu.saturating_sub(growth);
+fn refuse(headers: &Headers, hop_id: NextHopId, hop: &NextHop, mtu: u16) -> Verdict {
     let is_too_big = headers.ip_bytes() > mtu;
     match (headers.content, is_too_big) {
         _ if !hop.is_resolved() => Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id)),

@@ -5,11 +5,9 @@
 //! Does not know: errors that weir itself makes (the control thread's work).
 
 use weir_wire::checksum::Delta;
-use weir_wire::{
-    FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, toa, uoa,
-};
+use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, uoa};
 
-use super::{introduced, proxy};
+use super::{client_address, introduced, proxy};
 
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
@@ -90,7 +88,7 @@ pub(super) fn apply(
                 ipv6::rewrite(header, outer.source, outer.destination);
             }
         }
-        // A key and the same turned round are of one family.
+        // A key and the same turned round are of one family; `translate` is for errors about two.
         (FlowKey::V4(_), FlowKey::V6(_)) | (FlowKey::V6(_), FlowKey::V4(_)) => {
             return Err(Verdict::Drop(DropReason::IcmpUnrelated));
         }
@@ -99,8 +97,8 @@ pub(super) fn apply(
     Ok(Verdict::Transmit(hop.port))
 }
 
-/// Bytes that weir inserts into the packets that an error on this way is about.
-fn inserted_bytes(
+/// Bytes that weir inserts into the packets that go the other way: those that an error on this way is about.
+pub(super) fn inserted_bytes(
     headers: &Headers,
     connection: &Connection,
     client: &FlowKey,
@@ -109,11 +107,14 @@ fn inserted_bytes(
     let told = connection.flags.client_address();
     match (direction, told) {
         (Direction::Inbound, _) | (Direction::Outbound, None | Some(ClientAddress::None)) => 0,
-        (Direction::Outbound, Some(ClientAddress::Toa)) => toa::len_bytes(headers),
+        (Direction::Outbound, Some(ClientAddress::Toa)) => client_address::len_bytes(connection),
         (Direction::Outbound, Some(ClientAddress::ProxyV1 | ClientAddress::ProxyV2)) => {
             proxy::header(connection, client, tcp::Flags::default()).len_bytes()
         }
         (Direction::Outbound, Some(ClientAddress::UdpOption | ClientAddress::UdpHeader)) => {
+            if connection.is_translated() {
+                return 0;
+            }
             let form = introduced::form_of(told, headers.is_ipv6());
             form.map_or(0, uoa_bytes(headers))
         }
@@ -136,7 +137,7 @@ fn uoa_bytes(headers: &Headers) -> impl Fn(uoa::Form) -> u16 {
 
 /// The quoted L4 ports, and the number that weir had shifted. The quoted checksum is left alone: whoever gets the
 /// error has no use for it (RFC 5927 §4), and most quotations stop before it.
-fn rewrite_quoted_l4(
+pub(super) fn rewrite_quoted_l4(
     quoted: &mut [u8],
     l4_ports: u32,
     connection: &Connection,

@@ -31,7 +31,7 @@ pub(super) fn apply(
     }
     let hop = one_way::admit(headers, found, growth, ledger, snapshot, now)?;
     super::decrement_ttl(packet.frame_mut(), headers);
-    let identification = ledger.next_tunnel_identification();
+    let identification = ledger.next_identification();
     // That there is room was seen above.
     let encapsulated = tunnel.encapsulate(packet, headers, identification, || {
         ledger.table.hash(&headers.key)

@@ -83,6 +83,15 @@ impl Conversation {
     }
 }
 
+/// Type and code of an ICMP error, port unreachable, that this end sends.
+pub(crate) fn unreachable_by(sender: impl IntoEndpoint) -> [u8; 2] {
+    if sender.into_endpoint().is_ipv4() {
+        [3, 3]
+    } else {
+        [1, 4]
+    }
+}
+
 /// A datagram from a real server.
 pub(crate) fn reply(real: Endpoint, local: Endpoint) -> FrameBuilder {
     udp(real, local).macs(real_server_mac(real.ip()), LAN_MAC)

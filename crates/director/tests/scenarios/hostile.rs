@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use weir_director::{ClientAddress, Verdict, WorkerId};
 use weir_testkit::{
-    FrameBuilder, IPV4, IPV6, LAN_MAC, Random, Rig, Site, TcpOption, echo_request, icmp, tcp,
-    try_decode, udp,
+    FAMILIES, FrameBuilder, IPV4, IPV6, LAN_MAC, Random, Rig, Site, TcpOption, echo_request, icmp,
+    tcp, try_decode, udp,
 };
 use weir_wire::Protocol;
 
@@ -13,12 +13,12 @@ use crate::conversation::Conversation;
 
 fn rig(over_tcp: ClientAddress, over_udp: ClientAddress) -> Rig {
     let mut site = Site::new().workers(2).client_address(over_tcp);
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         let rr = weir_director::Scheduler::Rr;
         site = site.service(Protocol::Tcp, family.vip, rr, &[(family.real, 1)]);
     }
     site = site.client_address(over_udp);
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         let destinations = [(family.real, 1), (family.other_real, 1)];
         let wrr = weir_director::Scheduler::Wrr;
         site = site.service(Protocol::Udp, family.vip, wrr, &destinations);
@@ -29,7 +29,7 @@ fn rig(over_tcp: ClientAddress, over_udp: ClientAddress) -> Rig {
 /// One of each kind of packet that a living rig gets, among them those of connections that are open in it.
 fn valid_frames(rig: &mut Rig) -> Vec<Vec<u8>> {
     let mut frames: Vec<FrameBuilder> = Vec::new();
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         let conversation = Conversation::establish(rig, family.client, family.vip);
         let toa = TcpOption::ClientAddress(254, conversation.client);
         let timestamps = TcpOption::timestamps(1, 2);

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use weir_director::{Load, State, Verdict};
 use weir_testkit::{
-    Family, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Rig, Site, TcpOption, WAN, WAN_MAC,
-    real_server_mac, tcp, udp,
+    FAMILIES, Family, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Rig, Site, TcpOption,
+    WAN, WAN_MAC, real_server_mac, tcp, udp,
 };
 use weir_wire::Protocol;
 
 use crate::conversation::{Conversation, reply, tcp_rig};
-
-const FAMILIES: [Family; 2] = [IPV4, IPV6];
 
 fn load(rig: &Rig, protocol: Protocol, family: Family) -> (u32, u32) {
     let id = rig.site.destination(protocol, family.vip, family.real);
@@ -33,7 +31,7 @@ fn a_tcp_connection_lives_as_in_ipvs() {
             vip,
             real,
             local,
-            toa_bytes,
+            mss: [offered, lowered],
             ..
         } = family;
         let mut rig = tcp_rig();
@@ -47,13 +45,12 @@ fn a_tcp_connection_lives_as_in_ipvs() {
             real: real.into_endpoint(),
         };
         let mss = [TcpOption::Mss(1460)];
-        let lowered = 1460 - toa_bytes;
         let syn = tcp(client, vip).syn().seq(1000).options(&mss);
         for (what, frame, sent, state, timeout, loads) in [
             (
                 "client SYN",
                 syn,
-                format!("tcp S {inbound} [toa={client} mss1460]"),
+                format!("tcp S {inbound} [toa={client} mss{offered}]"),
                 State::SynRecv,
                 60,
                 (1, 0),
@@ -114,23 +111,26 @@ fn a_tcp_connection_lives_as_in_ipvs() {
     }
 }
 
-/// Nothing but addresses, L4 ports, TTL and checksums differs in a segment in the middle of a connection.
+/// Nothing but the IP header, L4 ports, TTL and checksums differs in a segment in the middle of a connection.
 #[test]
 fn numbers_options_and_data_pass_untouched() {
     for family in FAMILIES {
         let mut rig = tcp_rig();
         let conversation = Conversation::establish(&mut rig, family.client, family.vip);
         let options = TcpOption::timestamps(77, 88);
-        for frame in [
-            conversation.inbound(101, 202),
-            conversation.outbound(303, 404),
+        for (frame, growth) in [
+            (conversation.inbound(101, 202), family.growth()),
+            (conversation.outbound(303, 404), -family.growth()),
         ] {
             let frame = frame.options(&options).data(b"odd number of bytes");
             let (before, after) = (weir_testkit::decode(&frame.bytes()), rig.forward(&frame));
             assert_eq!(after.payload, before.payload);
             assert_eq!(
                 (after.ttl, after.ip_bytes),
-                (before.ttl - 1, before.ip_bytes)
+                (
+                    before.ttl - 1,
+                    before.ip_bytes.strict_add_signed(growth as isize)
+                )
             );
         }
     }

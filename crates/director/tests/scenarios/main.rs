@@ -22,5 +22,6 @@ mod snapshots;
 mod takeover;
 mod thresholds;
 mod toa;
+mod translation;
 mod udp_clients;
 mod workers;

@@ -1,7 +1,7 @@
 //! Next hops: the one table of a snapshot that living connections read.
 
 use weir_director::{DropReason, NextHop, PuntReason, RouteTarget};
-use weir_testkit::{IPV4, IPV6, Rig, Site, WAN, WAN_MAC, tcp};
+use weir_testkit::{FAMILIES, IPV4, IPV6, Rig, Site, WAN, WAN_MAC, tcp};
 use weir_wire::Protocol;
 use weir_wire::ethernet::Mac;
 
@@ -80,15 +80,20 @@ fn the_longest_route_leads_to_the_client() {
 /// Too large for the way and not to be fragmented: punted with the MTU of the way.
 #[test]
 fn what_does_not_fit_is_punted_with_the_mtu() {
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         let mut rig = tcp_rig();
         let conversation = Conversation::establish(&mut rig, family.client, family.vip);
         let address = conversation.real.ip().to_string();
         rig.publish(|site| site.mtu(&address, 1400));
-        let frame = conversation.inbound(1, 2).ip_bytes(1401);
-        rig.send(&frame).is_punted(PuntReason::TooBig { mtu: 1400 });
-        rig.forward(&conversation.inbound(1, 2).ip_bytes(1400));
-        rig.forward(&conversation.outbound(1, 2).ip_bytes(1500));
+        for (segment, fits) in [
+            (conversation.inbound(1, 2), 1400 - family.growth()),
+            (conversation.outbound(1, 2), 1500 + family.growth()),
+        ] {
+            let (fits, mtu) = (fits as usize, fits as u16);
+            let too_big = segment.clone().ip_bytes(fits + 1);
+            rig.send(&too_big).is_punted(PuntReason::TooBig { mtu });
+            rig.forward(&segment.ip_bytes(fits));
+        }
     }
 }
 

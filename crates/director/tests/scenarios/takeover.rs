@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use weir_director::{DropReason, State};
 use weir_testkit::{
-    Decoded, Family, IPV4, IPV6, LAN_MAC, Rig, TcpOption, icmp, real_server_mac, tcp,
+    Decoded, FAMILIES, Family, IPV4, LAN_MAC, Rig, TcpOption, icmp, real_server_mac, tcp,
 };
 
 use crate::conversation::{
-    CLIENT_ISN, Conversation, SERVER_ISN, client, rig_with_local_ports, tcp_rig,
+    CLIENT_ISN, Conversation, SERVER_ISN, client, rig_with_local_ports, tcp_rig, unreachable_by,
 };
-
-const FAMILIES: [Family; 2] = [IPV4, IPV6];
 
 /// What follows the last byte of a conversation that `Conversation::close` ended: SYN and FIN take a number each.
 const FINAL: u32 = CLIENT_ISN + 2;
@@ -223,12 +221,7 @@ fn an_icmp_error_quotes_the_number_that_was_sent() {
         let inbound = tcp(client(family, 2), first.vip).syn().seq(99);
         let shifted = rig.forward(&inbound).segment().sequence;
         let quoted = tcp(first.local, first.real).syn().seq(shifted);
-        let unreachable = if family.client.starts_with('[') {
-            [1, 3]
-        } else {
-            [3, 1]
-        };
-        let error = icmp(first.real, first.local, unreachable, [0; 4])
+        let error = icmp(first.real, first.local, unreachable_by(first.real), [0; 4])
             .macs(real_server_mac(first.real.ip()), LAN_MAC)
             .data(&quoted.packet_bytes());
         let sent = rig.forward(&error);
@@ -238,7 +231,12 @@ fn an_icmp_error_quotes_the_number_that_was_sent() {
         let sent = rig.forward(&answer);
         assert_eq!(sent.segment().acknowledgement, 100);
         let quoted = tcp(first.vip, client(family, 2)).seq(SERVER_ISN).ack(100);
-        let error = icmp(client(family, 2), first.vip, unreachable, [0; 4]);
+        let error = icmp(
+            client(family, 2),
+            first.vip,
+            unreachable_by(first.vip),
+            [0; 4],
+        );
         let sent = rig.forward(&error.data(&quoted.packet_bytes()));
         let quoted = sent.icmp().quoted.as_ref().unwrap();
         assert_eq!(quoted.acknowledgement, Some(shifted.wrapping_add(1)));

@@ -2,13 +2,11 @@
 
 use weir_director::{Arrival, BURST, DropReason, PuntReason, Verdict};
 use weir_testkit::{
-    Decoded, Family, IPV4, IPV6, IntoEndpoint, Rig, Site, TcpOption, TestBuffer, tcp,
+    Decoded, FAMILIES, Family, IPV4, IntoEndpoint, Rig, Site, TcpOption, TestBuffer, decode, tcp,
 };
 use weir_wire::Protocol;
 
 use crate::conversation::{Conversation, tcp_rig};
-
-const FAMILIES: [Family; 2] = [IPV4, IPV6];
 
 /// How many options carry the right client; none may carry another.
 #[track_caller]
@@ -54,7 +52,9 @@ fn it_is_the_first_option() {
         let sent = rig.forward(&syn.options(&TcpOption::of_syn()));
         let toa = TcpOption::ClientAddress(254, family.client.into_endpoint());
         assert_eq!(sent.segment().options[0], toa);
-        assert_eq!(sent.segment().options[1..], TcpOption::of_syn());
+        let mut others = TcpOption::of_syn();
+        others[0] = TcpOption::Mss(family.mss[0]);
+        assert_eq!(sent.segment().options[1..], others);
     }
 }
 
@@ -179,10 +179,11 @@ fn a_forged_one_is_blanked_where_ours_does_not_go() {
             conversation.inbound(1, 2).options(&[forged()]).fin(),
             conversation.inbound(1, 2).options(&[forged()]).fin(),
         ] {
-            let before = frame.bytes().len();
-            let outcome = rig.send(&frame);
-            assert_eq!(n_toa(&outcome.sent(), family), 0);
-            assert_eq!(outcome.frame.len(), before, "blanked, not removed");
+            let header_bytes = decode(&frame.bytes()).segment().header_bytes;
+            let sent = rig.forward(&frame);
+            assert_eq!(n_toa(&sent, family), 0);
+            let blanked = sent.segment().header_bytes;
+            assert_eq!(blanked, header_bytes, "blanked, not removed");
         }
     }
 }
@@ -228,7 +229,7 @@ fn the_mss_offered_to_the_client_leaves_room() {
         let mut rig = tcp_rig();
         let conversation = Conversation::begin(&mut rig, family.client, family.vip);
         let sent = rig.forward(&conversation.syn_ack());
-        let lowered = TcpOption::Mss(1460 - family.toa_bytes);
+        let lowered = TcpOption::Mss(family.mss[1]);
         assert_eq!(sent.segment().options[0], lowered);
     }
 }
@@ -239,12 +240,13 @@ fn a_segment_that_does_not_fit_with_it_is_punted_with_the_right_mtu() {
     for family in FAMILIES {
         let mut rig = tcp_rig();
         let conversation = Conversation::establish(&mut rig, family.client, family.vip);
-        let mtu = 1500 - family.toa_bytes;
-        let full = conversation.inbound(1, 1).ip_bytes(1500);
-        rig.send(&full).is_punted(PuntReason::TooBig { mtu });
+        let without = (1500 - family.growth()) as usize;
+        let mtu = without as u16 - family.toa_bytes;
+        let too_big = conversation.inbound(1, 1).ip_bytes(usize::from(mtu) + 1);
+        rig.send(&too_big).is_punted(PuntReason::TooBig { mtu });
         let fitting = conversation.inbound(1, 1).ip_bytes(usize::from(mtu));
         assert_eq!(rig.forward(&fitting).ip_bytes, 1500);
-        let later = conversation.inbound(1, 2).ip_bytes(1500);
+        let later = conversation.inbound(1, 2).ip_bytes(without);
         assert_eq!(
             rig.forward(&later).ip_bytes,
             1500,
@@ -262,7 +264,7 @@ fn where_it_is_left_out_it_needs_no_room_on_the_way() {
         let syn = tcp(family.client, family.vip)
             .syn()
             .options(&full)
-            .ip_bytes(1500);
+            .ip_bytes((1500 - family.growth()) as usize);
         assert_eq!(rig.forward(&syn).ip_bytes, 1500);
     }
 }

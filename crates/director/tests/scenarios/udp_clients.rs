@@ -2,14 +2,14 @@
 
 use weir_director::{ClientAddress, DropReason, PuntReason, Scheduler, WorkerId};
 use weir_testkit::{
-    Family, IPV4, IPV6, IntoEndpoint, Rig, Site, cut, decode, proxied, reassemble, udp,
+    FAMILIES, Family, IPV4, IPV6, IntoEndpoint, Rig, Site, cut, decode, proxied, reassemble, udp,
 };
 use weir_wire::{Endpoint, Headers, Protocol, checksum};
 
 use crate::conversation::{client, reply};
 
 fn rig(client_address: ClientAddress) -> Rig {
-    let families = [IPV4, IPV6];
+    let families = FAMILIES;
     let site = Site::new().client_address(client_address);
     Rig::new(families.iter().fold(site, |site, family| {
         site.service(
@@ -28,7 +28,7 @@ fn is_ipv4(family: Family) -> bool {
 /// Every datagram has it, not only the first; replies have none.
 #[test]
 fn a_proxy_header_goes_in_every_datagram() {
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         let mut rig = rig(ClientAddress::ProxyV2);
         for data in [&b"odd"[..], b"even", b""] {
             let sent = rig.forward(&udp(family.client, family.vip).data(data));

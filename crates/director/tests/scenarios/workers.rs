@@ -2,12 +2,12 @@
 
 use weir_director::{Arrival, BURST, DropReason, PuntReason, Verdict, WorkerId};
 use weir_testkit::{
-    Family, IPV4, IPV6, IntoEndpoint, LAN_MAC, Rig, Site, TestBuffer, icmp, real_server_mac, tcp,
-    udp,
+    FAMILIES, Family, IPV4, IntoEndpoint, LAN_MAC, Rig, Site, TestBuffer, icmp, real_server_mac,
+    tcp, udp,
 };
 use weir_wire::Protocol;
 
-use crate::conversation::{Conversation, client, reply};
+use crate::conversation::{Conversation, client, reply, unreachable_by};
 
 const N_WORKERS: u8 = 3;
 
@@ -18,7 +18,7 @@ fn rig(protocol: Protocol) -> Rig {
 /// From whatever worker each packet comes, the whole conversation is one worker's.
 #[test]
 fn every_packet_of_a_flow_ends_at_one_owner() {
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         let mut n_handed_off = 0;
         for cport in 1..40 {
             let mut rig = rig(Protocol::Tcp);
@@ -67,7 +67,7 @@ fn every_worker_owns_some() {
 /// Datagrams likewise, and their replies.
 #[test]
 fn replies_find_their_worker_by_local_port() {
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         for cport in 1..20 {
             let mut rig = rig(Protocol::Udp);
             let opened = rig.send(&udp(client(family, cport), family.vip));
@@ -87,24 +87,19 @@ fn icmp_errors_reach_the_flows_owner() {
         client: client_text,
         vip,
         ..
-    } in [IPV4, IPV6]
+    } in FAMILIES
     {
-        let unreachable = if client_text.starts_with('[') {
-            [1, 4]
-        } else {
-            [3, 3]
-        };
         for cport in 1..20 {
             let mut rig = rig(Protocol::Udp);
             let client = weir_wire::Endpoint::new(client_text.into_endpoint().ip(), cport);
             let opened = rig.send(&udp(client, vip).data(b"12345678"));
             let sent = opened.sent();
             let (local, real) = (sent.source, sent.destination);
-            let from_server = icmp(real, local, unreachable, [0; 4])
+            let from_server = icmp(real, local, unreachable_by(real), [0; 4])
                 .macs(real_server_mac(real.ip()), LAN_MAC)
                 .data(&udp(local, real).packet_bytes());
-            let from_client =
-                icmp(client, vip, unreachable, [0; 4]).data(&udp(vip, client).packet_bytes());
+            let from_client = icmp(client, vip, unreachable_by(client), [0; 4])
+                .data(&udp(vip, client).packet_bytes());
             for worker in (0..N_WORKERS).map(WorkerId) {
                 for error in [&from_server, &from_client] {
                     let outcome = rig.receive(worker, &error.bytes());

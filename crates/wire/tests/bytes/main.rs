@@ -9,4 +9,5 @@ mod parse;
 mod proxy_protocol;
 mod tcp_edits;
 mod toa;
+mod translation;
 mod uoa;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_director::{DropReason, PortId, Protocol, Scheduler, WorkerId};
 use weir_testkit::{
-    FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Random, Site, WAN,
+    FAMILIES, FrameBuilder, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Random, Site, WAN,
     echo_request, tcp, udp,
 };
 use weir_worker::{Counters, Order, PortPlan};
@@ -16,7 +16,7 @@ const STEPS: usize = 400;
 
 fn site() -> Site {
     let site = Site::with_one_server(Protocol::Tcp).workers(N_WORKERS);
-    [IPV4, IPV6].iter().fold(site, |site, family| {
+    FAMILIES.iter().fold(site, |site, family| {
         let destinations = [(family.real, 1), (family.other_real, 2)];
         site.service(Protocol::Udp, family.vip, Scheduler::Wlc, &destinations)
     })
@@ -46,7 +46,7 @@ fn team() -> Team {
 
 /// A packet of a client or a real server, now and then one that must be refused, punted, or makes no sense.
 fn frame(random: &mut Random) -> Vec<u8> {
-    let family = if random.percent(70) { IPV4 } else { IPV6 };
+    let family = FAMILIES[random.below(FAMILIES.len())];
     let mut client = family.client.into_endpoint();
     client.set_port(1000 + random.below(60) as u16);
     let mut local = family.local.into_endpoint();

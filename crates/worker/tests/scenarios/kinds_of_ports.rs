@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use weir_director::{DropReason, Endpoint, Hashed, HashedFields, PortId, Protocol, Rss, WorkerId};
 use weir_testkit::{
-    Decoded, Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Site, WAN,
-    WAN_MAC, cut, decode, icmp, real_server_mac, reassemble, tcp, udp,
+    Decoded, FAMILIES, Family, FrameBuilder, IPV4, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Site,
+    WAN, WAN_MAC, cut, decode, icmp, real_server_mac, reassemble, tcp, udp,
 };
 use weir_wire::FlowKey;
 use weir_worker::PortPlan;
@@ -58,7 +58,7 @@ struct Bench {
 impl Bench {
     fn new(protocol: Protocol, lips: &[&str], told: impl FnOnce(Site) -> Site) -> Self {
         let site = Site::new().workers(N_WORKERS).local(lips, 1024, 65_535);
-        let site = [IPV4, IPV6].iter().fold(site, |site, family| {
+        let site = FAMILIES.iter().fold(site, |site, family| {
             let scheduler = weir_director::Scheduler::Rr;
             site.service(protocol, family.vip, scheduler, &[(family.real, 1)])
         });
@@ -178,11 +178,11 @@ impl Bench {
                 Protocol::Tcp => tcp(from, to).seq(1).ack(1).packet_bytes(),
                 Protocol::Udp => udp(from, to).packet_bytes(),
             };
-            let kind = if vip.ip().is_ipv4() { [3, 3] } else { [1, 4] };
-            let from_server = icmp(*real, *local, kind, [0; 4])
+            let kind = |sender: &Endpoint| if sender.is_ipv4() { [3, 3] } else { [1, 4] };
+            let from_server = icmp(*real, *local, kind(real), [0; 4])
                 .macs(real_server_mac(real.ip()), LAN_MAC)
                 .data(&quoted(*local, *real));
-            let from_client = icmp(*client, vip, kind, [0; 4]).data(&quoted(vip, *client));
+            let from_client = icmp(*client, vip, kind(client), [0; 4]).data(&quoted(vip, *client));
             for (port, error, leaves) in [(LAN, from_server, WAN), (WAN, from_client, LAN)] {
                 let n_queues = if self.nics[usize::from(port.0)].is_some() {
                     N_WORKERS
@@ -245,7 +245,7 @@ const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 #[track_caller]
 fn both_ways(make: impl Fn(Protocol) -> Bench, later: PortId, handed_over: std::ops::Range<u64>) {
     for protocol in PROTOCOLS {
-        for family in [IPV4, IPV6] {
+        for family in FAMILIES {
             let mut bench = make(protocol);
             let n = bench.run(protocol, family, later);
             assert!(
@@ -325,7 +325,7 @@ fn a_port_that_cannot_tell_beside_one_that_can() {
 fn a_port_with_fewer_queues_than_workers() {
     let lan = nic(0, EVERYTHING);
     for protocol in PROTOCOLS {
-        for family in [IPV4, IPV6] {
+        for family in FAMILIES {
             let site = Site::with_one_server(protocol)
                 .workers(N_WORKERS)
                 .rss_on_lan(&lan);
@@ -415,11 +415,11 @@ fn where_l4_ports_are_not_hashed_the_lip_is_chosen() {
 fn a_worker_without_a_lip_of_its_queue_takes_another() {
     let rss = nic(0, all(Hashed::Addresses));
     for protocol in PROTOCOLS {
-        for family in [IPV4, IPV6] {
+        for family in FAMILIES {
             let told = |site: Site| site.rss_on_wan(&rss).rss_on_lan(&rss);
             let mut bench = Bench::new(protocol, ONE_LIP, told).nics(Some(&rss), Some(&rss));
             let n_handed_over = bench.run(protocol, family, WAN);
-            let lip = if family.vip == IPV4.vip {
+            let lip = if family.local == IPV4.local {
                 ONE_LIP[0]
             } else {
                 ONE_LIP[1]

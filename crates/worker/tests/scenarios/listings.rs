@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use weir_director::{ConnectionView, Endpoint, Protocol, Scheduler, State, Timeouts};
-use weir_testkit::{IPV4, IPV6, IntoEndpoint, LAN, Site, WAN, tcp};
+use weir_testkit::{FAMILIES, IPV4, IntoEndpoint, LAN, Site, WAN, tcp};
 use weir_worker::ConnectionPage;
 
 use crate::team::{Plan, Team, datagram, team_of};
@@ -87,21 +87,21 @@ fn a_page_is_there_when_it_is_filled() {
     assert!(team.listings[0].take().is_some());
 }
 
-/// A row is the connection as it stands, of either family.
+/// A row is the connection as it stands, of either family, and between the two.
 #[test]
 fn a_row_is_the_connection() {
     let mut team = Team::new(Plan::new(Site::with_one_server(Protocol::Tcp)));
-    for family in [IPV4, IPV6] {
+    for family in FAMILIES {
         team.arrive(0, WAN, &tcp(family.client, family.vip).syn());
     }
     team.turn(0);
     let sent = team.sent(0, LAN);
     let rows = all(&mut team, PLACES_A_TURN, |_| ());
-    assert_eq!(rows.len(), 2);
-    for family in [IPV4, IPV6] {
-        let client = family.client.into_endpoint();
-        let row = rows.iter().find(|row| row.client == client).unwrap();
-        assert_eq!(row.virtual_endpoint, family.vip.into_endpoint());
+    assert_eq!(rows.len(), FAMILIES.len());
+    for family in FAMILIES {
+        let vip = family.vip.into_endpoint();
+        let row = rows.iter().find(|row| row.virtual_endpoint == vip).unwrap();
+        assert_eq!(row.client, family.client.into_endpoint());
         assert_eq!(row.real, family.real.into_endpoint());
         assert!(sent.iter().any(|sent| sent.source == row.local));
         assert_eq!((row.protocol, row.state), (Protocol::Tcp, State::SynRecv));
