@@ -39,7 +39,7 @@ impl FromStr for ServiceLabel {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(protocol, vip)| {
-            let protocol = [Protocol::Tcp, Protocol::Udp]
+            let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
                 .into_iter()
                 .find(|known| known.to_string() == protocol)?;
             Some(Self {

@@ -14,7 +14,9 @@ use anyhow::{Context, Result, ensure};
 use bytemuck::Zeroable;
 use weir_director::{Direction, Endpoint, Protocol};
 use weir_memory::{MappedSlice, Pages};
-use weir_testkit::{FrameBuilder, LAN_MAC, Random, TcpOption, real_server_mac, tcp, udp};
+use weir_testkit::{
+    FrameBuilder, LAN_MAC, Random, TcpOption, chunk, real_server_mac, sctp, tcp, udp,
+};
 use weir_wire::checksum::Delta;
 use weir_wire::{FlowKey, Headers};
 
@@ -168,6 +170,7 @@ impl Model {
         let checksum_in_l4 = match flow.protocol() {
             Protocol::Tcp => 16,
             Protocol::Udp => 6,
+            Protocol::Sctp => anyhow::bail!("no tape has flows of SCTP"),
         };
         match (&self.key, flow) {
             (FlowKey::V4(old), FlowKey::V4(new)) => {
@@ -219,6 +222,7 @@ fn build(segment: Segment, direction: Direction, key: FlowKey) -> FrameBuilder {
     let (source, destination) = (key.source(), key.destination());
     let frame = match key.protocol() {
         Protocol::Udp => udp(source, destination).data_bytes(18),
+        Protocol::Sctp => sctp(source, destination, chunk::DATA),
         Protocol::Tcp => {
             let (sequence, acknowledgement) = match direction {
                 Direction::Inbound => (CLIENT_ISN, SERVER_ISN),

@@ -399,6 +399,7 @@ pub fn key(service: &config::Service) -> ServiceKey {
     let protocol = match service.protocol {
         config::Protocol::Tcp => weir_director::Protocol::Tcp,
         config::Protocol::Udp => weir_director::Protocol::Udp,
+        config::Protocol::Sctp => weir_director::Protocol::Sctp,
     };
     ServiceKey {
         protocol,
@@ -414,7 +415,7 @@ pub fn key_of(name: ServiceName) -> Option<ServiceKey> {
     let protocol = match protocol {
         Transport::Tcp => weir_director::Protocol::Tcp,
         Transport::Udp => weir_director::Protocol::Udp,
-        Transport::Sctp => return None,
+        Transport::Sctp => weir_director::Protocol::Sctp,
     };
     Some(ServiceKey {
         protocol,
@@ -665,7 +666,7 @@ mod tests {
             services: [(vip: "192.0.2.100:53", protocol: Udp, method: Dr, one_packet: true, destinations: [
                 (address: "10.0.0.11:53", upper_threshold: 9, lower_threshold: 4), (address: "10.0.0.12:53"),
             ])],
-            ipvs: (sloppy_tcp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1),
+            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1),
             removed_destination: Ipvs,
         )"#;
         let config = Config::parse(text, "test.ron", &[0]).unwrap();
@@ -684,6 +685,7 @@ mod tests {
         let settings = compiled.settings;
         let expected = weir_director::IpvsSettings {
             sloppy_tcp: true,
+            sloppy_sctp: true,
             reuse: weir_director::Reuse::OverOrFinWait,
             ends_with_destination: true,
         };

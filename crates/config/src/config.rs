@@ -190,6 +190,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 /// Forwarding method.
@@ -217,7 +219,7 @@ pub struct FullNat {
 /// How the real server learns the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// In a TCP option; without effect for UDP.
+    /// In a TCP option; without effect for UDP and SCTP.
     Toa,
     /// In a line of text before the client's first byte (PROXY protocol, version 1). Of TCP alone.
     ProxyV1,
@@ -258,6 +260,9 @@ impl ClientAddress {
     pub fn is_for(self, protocol: Protocol) -> bool {
         match (self, protocol) {
             (Self::Toa | Self::ProxyV2 | Self::None, Protocol::Tcp | Protocol::Udp) => true,
+            // Left out where there is no form for it, and so the default may stand there too.
+            (Self::Toa | Self::None, Protocol::Sctp) => true,
+            (Self::ProxyV2, Protocol::Sctp) => false,
             (Self::ProxyV1, protocol) => protocol == Protocol::Tcp,
             (Self::UdpOption | Self::UdpHeader, protocol) => protocol == Protocol::Udp,
         }
@@ -354,6 +359,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
         })
     }
 }

@@ -186,6 +186,7 @@ fn write_service(service: &Service) -> String {
     let protocol = match protocol {
         Protocol::Tcp => "Tcp",
         Protocol::Udp => "Udp",
+        Protocol::Sctp => "Sctp",
     };
     let scheduler = write_scheduler(*scheduler);
     // Written where they say something: most services have none of them.
@@ -334,16 +335,17 @@ pub(crate) fn write_marked(marked: &MarkedService) -> String {
     options.to_string(marked).unwrap_or_default()
 }
 
-/// As the configuration has it: `(sloppy_tcp: 0, conn_reuse_mode: 1, expire_nodest_conn: 0)`.
+/// As the configuration has it: `(sloppy_tcp: 0, sloppy_sctp: 0, conn_reuse_mode: 1, expire_nodest_conn: 0)`.
 fn write_ipvs(settings: &IpvsSettings) -> String {
-    let [(a, sloppy), (b, reuse), (c, expire)] = ipvs_numbers(settings);
-    format!("({a}: {sloppy}, {b}: {reuse}, {c}: {expire})")
+    let numbers = ipvs_numbers(settings).map(|(key, number)| format!("{key}: {number}"));
+    format!("({})", numbers.join(", "))
 }
 
 /// By the names and in the numbers of IPVS.
-pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 3] {
+pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 4] {
     let IpvsSettings {
         sloppy_tcp,
+        sloppy_sctp,
         reuse,
         ends_with_destination,
     } = settings;
@@ -354,6 +356,7 @@ pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 3] {
     };
     [
         ("sloppy_tcp", u8::from(*sloppy_tcp)),
+        ("sloppy_sctp", u8::from(*sloppy_sctp)),
         ("conn_reuse_mode", reuse_mode),
         ("expire_nodest_conn", u8::from(*ends_with_destination)),
     ]

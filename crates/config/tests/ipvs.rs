@@ -100,6 +100,33 @@ fn what_is_asked_for_is_in_the_configuration() {
 }
 
 #[test]
+fn a_service_of_sctp_is_one_beside_that_of_tcp() {
+    let sctp = ServiceName::Virtual {
+        protocol: Transport::Sctp,
+        endpoint: VIP.parse().unwrap(),
+    };
+    let edits = [
+        Edit::AddService(service(VIP, "rr")),
+        Edit::AddService(VirtualService {
+            name: sctp,
+            ..service(VIP, "rr")
+        }),
+        Edit::AddServer {
+            service: sctp,
+            server: server("10.0.0.11:8080", 3),
+        },
+    ];
+    let (after, outcomes) = edit(&config(""), &edits);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let expected = config(
+        r#"(vip: "192.0.2.100:80", protocol: Tcp, scheduler: Rr, method: Dr, destinations: []),
+           (vip: "192.0.2.100:80", protocol: Sctp, scheduler: Rr, method: Dr, destinations: [
+            (address: "10.0.0.11:8080", weight: 3, method: FullNat())])"#,
+    );
+    assert_eq!(after.services, expected.services);
+}
+
+#[test]
 fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
     let before = config("");
     let persistent = VirtualService {
@@ -328,14 +355,6 @@ fn real_servers_of_both_ip_versions_stand_in_one_service() {
 #[test]
 fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
     let running = config(r#"(vip: "192.0.2.100:80", protocol: Tcp, destinations: [])"#);
-    let other = || service("192.0.2.101:80", "rr");
-    let sctp = VirtualService {
-        name: ServiceName::Virtual {
-            protocol: Transport::Sctp,
-            endpoint: VIP.parse().unwrap(),
-        },
-        ..other()
-    };
     let cases = [
         (
             add_server(
@@ -350,7 +369,6 @@ fn everything_that_is_not_built_is_refused_by_name_and_changes_nothing() {
             ),
             "--tun-remcsum",
         ),
-        (Edit::AddService(sctp), "SCTP"),
         (add_server(VIP, server("10.0.0.11:80", 65_536)), "65536"),
     ];
     for (asked, named) in cases {

@@ -164,7 +164,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         ),
         1..=4_u8,
         1..=3_u16,
-        select(vec![Protocol::Tcp, Protocol::Udp]),
+        select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),
         scheduler(),
         select(pools),
         prop::collection::vec(destination, 0..5),
@@ -234,10 +234,11 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
 fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
     let reuse = select(vec![Reuse::Never, Reuse::Over, Reuse::OverOrFinWait]);
     let removed = select(vec![RemovedDestination::Finish, RemovedDestination::Ipvs]);
-    (any::<(bool, bool)>(), reuse, removed).prop_map(
-        |((sloppy_tcp, ends_with_destination), reuse, removed)| {
+    (any::<[bool; 3]>(), reuse, removed).prop_map(
+        |([sloppy_tcp, sloppy_sctp, ends_with_destination], reuse, removed)| {
             let settings = IpvsSettings {
                 sloppy_tcp,
+                sloppy_sctp,
                 reuse,
                 ends_with_destination,
             };

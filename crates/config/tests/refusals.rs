@@ -243,8 +243,8 @@ fn not_built_yet() {
         ),
         (
             "protocol: Tcp",
-            "protocol: Sctp",
-            "w.ron:14:23: `Sctp` is not built yet; write Tcp or Udp",
+            "protocol: Sctp, one_packet: true",
+            "w.ron:14:41: one-packet scheduling is for datagrams, and this service is of SCTP; write protocol: Udp, or remove it",
         ),
         (
             "scheduler: Wlc",
@@ -265,6 +265,11 @@ fn not_built_yet() {
             "protocol: Tcp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: Toa",
             "protocol: Udp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: ProxyV1",
             "w.ron:16:68: `ProxyV1` is not for services of UDP; write Toa, ProxyV2, UdpOption, UdpHeader or None",
+        ),
+        (
+            "protocol: Tcp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: Toa",
+            "protocol: Sctp,\n            scheduler: Wlc,\n            method: FullNat(local_pool: \"default\", client_address: ProxyV2",
+            "w.ron:16:68: `ProxyV2` is not for services of SCTP; write Toa or None",
         ),
         (
             "scheduler: Wlc",
@@ -557,12 +562,12 @@ fn meaning() {
         (
             "protocol: Tcp,",
             "",
-            "w.ron:12:9: this service has no `protocol`; write protocol: Tcp or protocol: Udp",
+            "w.ron:12:9: this service has no `protocol`; write protocol: Tcp, protocol: Udp or protocol: Sctp",
         ),
         (
             "protocol: Tcp",
             "protocol: Icmp",
-            "w.ron:14:23: `Icmp` is none of the choices here; write Tcp or Udp",
+            "w.ron:14:23: `Icmp` is none of the choices here; write Tcp, Udp or Sctp",
         ),
         (
             "scheduler: Wlc",
@@ -730,7 +735,7 @@ fn settings_of_ipvs() {
         ),
         (
             "timeouts: (udp: \"300s\")",
-            "ipvs: (sync_retries: 0, pmtu_disc: 1, sloppy_tcp: 1, conn_reuse_mode: 2), removed_destination: Ipvs",
+            "ipvs: (sync_retries: 0, pmtu_disc: 1, sloppy_tcp: 1, sloppy_sctp: 1, conn_reuse_mode: 2), removed_destination: Ipvs",
             "accepted",
         ),
         (

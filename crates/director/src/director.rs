@@ -230,7 +230,7 @@ impl Director {
 #[inline]
 fn find(lookup: &Lookup, ledger: &Ledger) -> Option<Found> {
     let is_of_a_flow = match lookup.headers.content {
-        Content::Tcp | Content::Udp | Content::IcmpError => true,
+        Content::Tcp | Content::Udp | Content::Sctp | Content::IcmpError => true,
         Content::Icmp | Content::Arp => false,
     };
     if !lookup.is_to_us || !is_of_a_flow || lookup.parsed.is_err() {
@@ -321,7 +321,7 @@ fn way(
     now: Tick,
 ) -> Result<Way, Verdict> {
     if let Some(found) = found {
-        match fate::of(newcomer.headers, found, ledger, snapshot) {
+        match fate::of(frame, newcomer.headers, found, ledger, snapshot) {
             Fate::GoesOn => return Ok(Way::Connection(found)),
             Fate::BeginsAnew => newcomer.over = Some(found.id),
             Fate::Ends => ledger.close(found.id, snapshot),

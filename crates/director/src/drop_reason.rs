@@ -76,11 +76,13 @@ drop_reasons! {
     /// Newer fragments needed the room.
     FragmentStoreFull = "fragment_store_full": "The fragment waited for the first one of its datagram and made room for newer ones.",
     /// A protocol above IP that is not forwarded.
-    ProtocolUnknown = "protocol_unknown": "The protocol above IP is neither TCP, UDP nor ICMP.",
+    ProtocolUnknown = "protocol_unknown": "The protocol above IP is neither TCP, UDP, SCTP nor ICMP.",
     /// A TCP header that cannot be read.
     TcpMalformed = "tcp_malformed": "The TCP header is cut off or its data offset is impossible.",
     /// A UDP header that cannot be read.
     UdpMalformed = "udp_malformed": "The UDP header is cut off or its length is impossible.",
+    /// An SCTP packet that cannot be read.
+    SctpMalformed = "sctp_malformed": "The SCTP header is cut off, or no chunk follows it.",
     /// An ICMP message that cannot be read.
     IcmpMalformed = "icmp_malformed": "The ICMP message is cut off, or what it quotes cannot be read.",
     /// An ICMP message whose checksum is wrong.
@@ -101,8 +103,8 @@ drop_reasons! {
     SourceInvalid = "source_invalid": "The source address is unspecified, multicast, broadcast, loopback or one of ours.",
     /// No service wants the L4 port.
     NoService = "no_service": "No service wants packets to this address and L4 port; answered at a limited rate.",
-    /// A segment of no connection.
-    NoConnection = "no_connection": "The TCP segment belongs to no connection and does not open one; answered with RST at a limited rate.",
+    /// A segment or SCTP packet of no connection.
+    NoConnection = "no_connection": "The TCP segment or SCTP packet belongs to no connection and does not open one; a segment is answered with RST at a limited rate.",
     /// No destination may be used.
     NoDestination = "no_destination": "The service has no destination with a weight above 0 and fewer connections than its threshold; answered at a limited rate.",
     /// The connection's destination was removed.
@@ -179,6 +181,7 @@ impl From<ParseError> for DropReason {
             ParseError::ProtocolUnknown => Self::ProtocolUnknown,
             ParseError::TcpMalformed => Self::TcpMalformed,
             ParseError::UdpMalformed => Self::UdpMalformed,
+            ParseError::SctpMalformed => Self::SctpMalformed,
             ParseError::IcmpMalformed => Self::IcmpMalformed,
         }
     }

@@ -1,9 +1,10 @@
 //! Whether a packet goes on with the connection that has its key: what IPVS asks before it forwards.
 //!
-//! Promises: the answers of `ip_vs_in_hook` (`ip_vs_core.c`): first whether a SYN begins anew, then whether the
+//! Promises: the answers of `ip_vs_in_hook` (`ip_vs_core.c`): first whether a SYN or an INIT begins anew, then whether the
 //! destination is still there. A packet from the real server, or an ICMP error, always goes on.
 //! Does not know: how a connection is opened.
 
+use weir_wire::sctp::{self, Chunk};
 use weir_wire::{Content, Headers};
 
 use crate::connection::{Connection, Flags, Found};
@@ -38,17 +39,24 @@ pub(crate) fn is_in_doubt(
         RemovedDestination::Ipvs => true,
     };
     headers.tcp_flags.is_opening()
+        || headers.content == Content::Sctp
         || is_removal_of_concern && is_removed(ledger.table.get(found.id), snapshot)
 }
 
 /// What becomes of the connection that a packet was found to have.
 #[cold]
-pub(crate) fn of(headers: &Headers, found: Found, ledger: &Ledger, snapshot: &Snapshot) -> Fate {
+pub(crate) fn of(
+    frame: &[u8],
+    headers: &Headers,
+    found: Found,
+    ledger: &Ledger,
+    snapshot: &Snapshot,
+) -> Fate {
     if found.direction == Direction::Outbound || headers.content == Content::IcmpError {
         return Fate::GoesOn;
     }
     let connection = ledger.table.get(found.id);
-    if begins_anew(headers, connection, snapshot) {
+    if begins_anew(frame, headers, connection, snapshot) {
         return Fate::BeginsAnew;
     }
     match snapshot.settings.removed_destination {
@@ -68,7 +76,12 @@ fn is_removed(connection: &Connection, snapshot: &Snapshot) -> bool {
     !snapshot.services.has_destination(id)
 }
 
-fn begins_anew(headers: &Headers, connection: &Connection, snapshot: &Snapshot) -> bool {
+fn begins_anew(
+    frame: &[u8],
+    headers: &Headers,
+    connection: &Connection,
+    snapshot: &Snapshot,
+) -> bool {
     let settings = &snapshot.settings.ipvs;
     let takes_fin_wait = match settings.reuse {
         Reuse::Never => return false,
@@ -88,5 +101,11 @@ fn begins_anew(headers: &Headers, connection: &Connection, snapshot: &Snapshot) 
         let id = DestinationId(connection.destination);
         settings.ends_with_destination && snapshot.services.drains(&key, id)
     };
-    headers.tcp_flags.is_opening() && (may_be_followed() || drains())
+    let is_opening = match headers.content {
+        Content::Sctp => sctp::chunk(frame, headers) == Chunk::Init,
+        Content::Tcp | Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp => {
+            headers.tcp_flags.is_opening()
+        }
+    };
+    is_opening && (may_be_followed() || drains())
 }

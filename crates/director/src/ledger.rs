@@ -5,7 +5,7 @@
 //! Does not know: packets' bytes, schedulers, how a packet is rewritten.
 
 use weir_memory::{MapError, MappedSlice, Pages};
-use weir_wire::{FlowKey, tcp};
+use weir_wire::{FlowKey, sctp, tcp};
 
 use crate::connection::{
     Connection, EntryId, Flags, Found, NewConnection, Room, Sight, Table, TableFull, TcpEvent,
@@ -165,12 +165,26 @@ impl Ledger {
         let Some(event) = TcpEvent::of(flags) else {
             return;
         };
-        let sight = match found.direction {
-            Direction::Inbound if connection.flags.has(Flags::ONE_WAY) => Sight::ClientAlone,
-            Direction::Inbound => Sight::Client,
-            Direction::Outbound => Sight::RealServer,
+        let after = before.after(event, sight(found, connection));
+        if after != before {
+            self.change_state(found.id, before, after, now, timeouts);
+        }
+    }
+
+    /// The state of an SCTP connection follows what a packet asks for.
+    #[cold]
+    pub(crate) fn advance_sctp(
+        &mut self,
+        found: Found,
+        chunk: sctp::Chunk,
+        now: Tick,
+        timeouts: &Timeouts,
+    ) {
+        let connection = self.table.get(found.id);
+        let Some(before) = connection.state() else {
+            return;
         };
-        let after = before.after(event, sight);
+        let after = before.after_chunk(chunk, sight(found, connection));
         if after != before {
             self.change_state(found.id, before, after, now, timeouts);
         }
@@ -252,6 +266,16 @@ impl Ledger {
         let hash = self.table.hash(&key);
         let n_workers = snapshot.steering.n_workers();
         self.identifications.next(hash, bits, me, n_workers)
+    }
+}
+
+/// Whose packet it is.
+#[inline]
+fn sight(found: Found, connection: &Connection) -> Sight {
+    match found.direction {
+        Direction::Inbound if connection.flags.has(Flags::ONE_WAY) => Sight::ClientAlone,
+        Direction::Inbound => Sight::Client,
+        Direction::Outbound => Sight::RealServer,
     }
 }
 

@@ -10,7 +10,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_wire::{Content, Headers, Protocol, ipv4, tcp};
+use weir_wire::sctp::Chunk;
+use weir_wire::{Content, Headers, Protocol, ipv4, sctp, tcp};
 
 use crate::address::AddressUse;
 use crate::connection::{EntryId, Found, Keys, NewConnection, TcpEvent};
@@ -74,7 +75,7 @@ pub(crate) fn open(
     };
     match headers.content {
         Content::Arp | Content::Icmp => return Err(Verdict::Punt(PuntReason::Icmp)),
-        Content::IcmpError | Content::Tcp | Content::Udp => {}
+        Content::IcmpError | Content::Tcp | Content::Udp | Content::Sctp => {}
     }
     let service = find_service(headers, destination_use, snapshot);
     // (2) Who had the connection goes on.
@@ -92,6 +93,13 @@ pub(crate) fn open(
     check_source(frame, headers, headers.key.source().ip(), snapshot)?;
     if headers.content == Content::IcmpError {
         return Err(Verdict::Drop(DropReason::IcmpUnrelated));
+    }
+    // Without a word, whatever it is addressed to, as in IPVS (`sctp_conn_schedule`).
+    if headers.content == Content::Sctp
+        && sctp::chunk(frame, headers) != Chunk::Init
+        && !snapshot.settings.ipvs.sloppy_sctp
+    {
+        return Err(Verdict::Drop(DropReason::NoConnection));
     }
     let service = service?;
     if headers.content == Content::Tcp && !opens(headers.tcp_flags, snapshot) {
@@ -120,7 +128,7 @@ fn route(frame: &[u8], newcomer: &Newcomer<'_>, snapshot: &Snapshot) -> Result<N
     // Which groups and link-local addresses are ours the control thread knows: neighbours are asked for there.
     let not_ours = match headers.content {
         Content::Icmp => Verdict::Punt(PuntReason::Icmp),
-        Content::Arp | Content::IcmpError | Content::Tcp | Content::Udp => {
+        Content::Arp | Content::IcmpError | Content::Tcp | Content::Udp | Content::Sctp => {
             Verdict::Drop(DropReason::AddressNotOurs)
         }
     };
@@ -287,7 +295,8 @@ fn opens(flags: tcp::Flags, snapshot: &Snapshot) -> bool {
     flags.is_opening() || snapshot.settings.ipvs.sloppy_tcp && !flags.has(tcp::Flags::RST)
 }
 
-/// The state into which IPVS's transitions lead from none.
+/// The state into which IPVS's transitions lead from none. Those of SCTP depend on what is seen of the connection, and
+/// are made as its packet goes on.
 fn initial_state(headers: &Headers) -> State {
     match headers.key.protocol() {
         Protocol::Tcp => match TcpEvent::of(headers.tcp_flags) {
@@ -296,6 +305,7 @@ fn initial_state(headers: &Headers) -> State {
             Some(TcpEvent::Fin | TcpEvent::Rst) | None => State::Close,
         },
         Protocol::Udp => State::Udp,
+        Protocol::Sctp => State::SctpNone,
     }
 }
 

@@ -155,6 +155,16 @@ fn lease(
 
 fn initial_flags(protocol: Protocol, client_address: ClientAddress) -> Flags {
     match (protocol, client_address) {
+        // No form of it is for SCTP.
+        (
+            Protocol::Sctp,
+            ClientAddress::Toa
+            | ClientAddress::ProxyV1
+            | ClientAddress::ProxyV2
+            | ClientAddress::UdpOption
+            | ClientAddress::UdpHeader
+            | ClientAddress::None,
+        ) => Flags::default(),
         // Left out where it cannot go; a client's own is no business of ours there.
         (Protocol::Udp, ClientAddress::Toa | ClientAddress::ProxyV1) => Flags::default(),
         (Protocol::Tcp, ClientAddress::UdpOption | ClientAddress::UdpHeader) => {

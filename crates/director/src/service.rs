@@ -32,7 +32,7 @@ impl fmt::Display for ServiceKey {
 /// How the real server learns the client's address under FULLNAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// In a TCP option (TOA). Datagrams of UDP go without.
+    /// In a TCP option (TOA). UDP and SCTP go without.
     Toa,
     /// In a line of text before the client's first byte (PROXY protocol, version 1). Datagrams of UDP go without.
     ProxyV1,

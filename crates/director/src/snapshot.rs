@@ -55,6 +55,8 @@ pub struct Settings {
 pub struct IpvsSettings {
     /// A TCP segment that belongs to no connection opens one, unless it is a RST (`sloppy_tcp`).
     pub sloppy_tcp: bool,
+    /// An SCTP packet that belongs to no connection opens one, whatever it asks for (`sloppy_sctp`).
+    pub sloppy_sctp: bool,
     /// Which connections a SYN takes the place of (`conn_reuse_mode`).
     pub reuse: Reuse,
     /// A connection ends with its destination: at its next packet when that was removed, at its next SYN when that has
@@ -62,12 +64,12 @@ pub struct IpvsSettings {
     pub ends_with_destination: bool,
 }
 
-/// Which connections a SYN with their client's address and L4 port takes the place of; of others it is a packet.
+/// Which connections a SYN or INIT with their client's address and L4 port takes the place of; of others it is a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
     /// None (0).
     Never,
-    /// Those in TIME_WAIT and CLOSE (1).
+    /// Those in TIME_WAIT and CLOSE, of SCTP those in CLOSED (1).
     #[default]
     Over,
     /// Those in FIN_WAIT too, of which only the client's packets are seen (2 and 3).
@@ -102,7 +104,8 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// Those of Linux IPVS (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`).
+    /// Those of Linux IPVS (`net/netfilter/ipvs/ip_vs_proto_tcp.c`, `ip_vs_proto_udp.c`,
+    /// `ip_vs_proto_sctp.c`).
     fn default() -> Self {
         let mut timeouts = Self {
             ticks: [0; State::COUNT],
@@ -119,6 +122,20 @@ impl Default for Timeouts {
             (State::Listen, 120),
             (State::SynAck, 120),
             (State::Udp, 300),
+            (State::SctpNone, 2),
+            (State::SctpInit1, 4),
+            (State::SctpInit, 61),
+            (State::SctpCookieSent, 61),
+            (State::SctpCookieReplied, 61),
+            (State::SctpCookieWait, 61),
+            (State::SctpCookie, 61),
+            (State::SctpCookieEchoed, 61),
+            (State::SctpEstablished, 900),
+            (State::SctpShutdownSent, 61),
+            (State::SctpShutdownReceived, 61),
+            (State::SctpShutdownAckSent, 61),
+            (State::SctpRejected, 4),
+            (State::SctpClosed, 61),
         ] {
             timeouts = timeouts.with(state, Duration::from_secs(seconds));
         }

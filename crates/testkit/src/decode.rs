@@ -1,6 +1,6 @@
 //! Frames read back by etherparse, with every checksum in them verified.
 //!
-//! Promises: a frame that decodes has right checksums all over: IPv4, TCP, UDP, ICMP, ICMPv6, and the header of the
+//! Promises: a frame that decodes has right checksums all over: IPv4, TCP, UDP, SCTP, ICMP, ICMPv6, and the header of the
 //! packet that an ICMP error quotes. Displayed, it is one line, such as
 //! `tcp S 198.51.100.7:40000>192.0.2.100:80 ttl64 [mss1460]`.
 //! Does not know: `weir_wire`'s parser and checksums.
@@ -9,12 +9,14 @@ use std::fmt;
 use std::net::IpAddr;
 
 use etherparse::{
-    IpNumber, Ipv4Header, Ipv6Header, LinkHeader, NetHeaders, PacketHeaders, TransportHeader,
+    IpNumber, Ipv4Header, Ipv6Header, LinkHeader, NetHeaders, PacketHeaders, PayloadSlice,
+    TransportHeader,
 };
 use weir_wire::Endpoint;
 use weir_wire::ethernet::Mac;
 
 use crate::option::TcpOption;
+use crate::sctp::SctpPacket;
 
 /// A frame, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub enum Payload {
     Tcp(Segment),
     /// A UDP datagram's data.
     Udp(Vec<u8>),
+    /// An SCTP packet.
+    Sctp(SctpPacket),
     /// An ICMP or ICMPv6 message.
     Icmp(Icmp),
 }
@@ -111,11 +115,22 @@ pub fn try_decode(frame: &[u8]) -> Result<Decoded, String> {
         return Err("no Ethernet header".into());
     };
     let data = headers.payload.slice();
-    let transport = headers.transport.clone().ok_or("nothing known above IP")?;
-    let (source_port, destination_port) = match &transport {
-        TransportHeader::Tcp(header) => (header.source_port, header.destination_port),
-        TransportHeader::Udp(header) => (header.source_port, header.destination_port),
-        _ => (0, 0),
+    let (payload, [source_port, destination_port]) = match &headers.transport {
+        None if is_sctp(&headers) => {
+            let packet = SctpPacket::read(data)?;
+            let l4_ports = packet.l4_ports;
+            (Payload::Sctp(packet), l4_ports)
+        }
+        None => return Err("nothing known above IP".into()),
+        Some(transport) => {
+            verify(headers.net.as_ref(), transport, data)?;
+            let l4_ports = match transport {
+                TransportHeader::Tcp(header) => [header.source_port, header.destination_port],
+                TransportHeader::Udp(header) => [header.source_port, header.destination_port],
+                _ => [0, 0],
+            };
+            (payload(transport.clone(), data)?, l4_ports)
+        }
     };
     let (source, destination, ttl, ip_bytes) = match &headers.net {
         Some(NetHeaders::Ipv4(ip, _)) => {
@@ -132,7 +147,6 @@ pub fn try_decode(frame: &[u8]) -> Result<Decoded, String> {
         }
         Some(NetHeaders::Arp(_)) | None => return Err("no IP header".into()),
     };
-    verify(headers.net.as_ref(), &transport, data)?;
     Ok(Decoded {
         source_mac: Mac(ethernet.source),
         destination_mac: Mac(ethernet.destination),
@@ -140,8 +154,12 @@ pub fn try_decode(frame: &[u8]) -> Result<Decoded, String> {
         source: Endpoint::new(source, source_port),
         destination: Endpoint::new(destination, destination_port),
         ip_bytes,
-        payload: payload(transport, data)?,
+        payload,
     })
+}
+
+fn is_sctp(headers: &PacketHeaders<'_>) -> bool {
+    matches!(&headers.payload, PayloadSlice::Ip(ip) if ip.ip_number == IpNumber::SCTP)
 }
 
 /// Compares the checksum above IP with a fresh one.
@@ -255,7 +273,9 @@ impl Decoded {
     pub fn segment(&self) -> &Segment {
         match &self.payload {
             Payload::Tcp(segment) => segment,
-            Payload::Udp(_) | Payload::Icmp(_) => panic!("no TCP segment: {self}"),
+            Payload::Udp(_) | Payload::Sctp(_) | Payload::Icmp(_) => {
+                panic!("no TCP segment: {self}")
+            }
         }
     }
 
@@ -264,15 +284,18 @@ impl Decoded {
     pub fn icmp(&self) -> &Icmp {
         match &self.payload {
             Payload::Icmp(icmp) => icmp,
-            Payload::Tcp(_) | Payload::Udp(_) => panic!("no ICMP message: {self}"),
+            Payload::Tcp(_) | Payload::Udp(_) | Payload::Sctp(_) => {
+                panic!("no ICMP message: {self}")
+            }
         }
     }
 
-    /// What the TCP segment or UDP datagram carries; nothing of an ICMP message.
+    /// What the TCP segment, UDP datagram or first SCTP chunk carries; nothing of an ICMP message.
     pub fn data(&self) -> &[u8] {
         match &self.payload {
             Payload::Tcp(segment) => &segment.data,
             Payload::Udp(data) => data,
+            Payload::Sctp(packet) => packet.chunks.first().map_or(&[], |(_, value)| value),
             Payload::Icmp(_) => &[],
         }
     }
@@ -325,6 +348,7 @@ impl fmt::Display for Decoded {
                     data.len()
                 )
             }
+            Payload::Sctp(packet) => write!(f, "sctp {packet} {source}>{destination} ttl{ttl}"),
             Payload::Icmp(icmp) => {
                 let (from, to) = (source.ip(), destination.ip());
                 write!(f, "icmp {}/{} {from}>{to} ttl{ttl}", icmp.kind, icmp.code)?;
@@ -348,6 +372,7 @@ impl fmt::Display for Quoted {
         let protocol = match IpNumber(self.protocol) {
             IpNumber::TCP => "tcp",
             IpNumber::UDP => "udp",
+            IpNumber::SCTP => "sctp",
             _ => "?",
         };
         write!(f, "{protocol} {source}>{destination} ttl{ttl}")

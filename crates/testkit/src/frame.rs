@@ -13,6 +13,7 @@ use weir_wire::Endpoint;
 use weir_wire::ethernet::Mac;
 
 use crate::option::TcpOption;
+use crate::sctp::SctpPacket;
 use crate::site::{ROUTER_MAC, WAN_MAC};
 
 /// What can stand for an endpoint in a script.
@@ -44,6 +45,7 @@ impl IntoEndpoint for &str {
 enum Carried {
     Tcp(Box<TcpHeader>),
     Udp { has_checksum: bool },
+    Sctp { tag: u32, chunks: Vec<u8> },
     Icmp { kind: u8, code: u8, rest: [u8; 4] },
     Raw { protocol: u8 },
 }
@@ -76,6 +78,13 @@ pub fn tcp(from: impl IntoEndpoint, to: impl IntoEndpoint) -> FrameBuilder {
 /// A UDP datagram.
 pub fn udp(from: impl IntoEndpoint, to: impl IntoEndpoint) -> FrameBuilder {
     let carried = Carried::Udp { has_checksum: true };
+    FrameBuilder::new(from.into_endpoint(), to.into_endpoint(), carried)
+}
+
+/// An SCTP packet with a chunk of this type, whose value is the data; the verification tag is 7.
+pub fn sctp(from: impl IntoEndpoint, to: impl IntoEndpoint, chunk: u8) -> FrameBuilder {
+    let chunks = vec![chunk];
+    let carried = Carried::Sctp { tag: 7, chunks };
     FrameBuilder::new(from.into_endpoint(), to.into_endpoint(), carried)
 }
 
@@ -124,7 +133,10 @@ impl FrameBuilder {
     fn header(&mut self) -> &mut TcpHeader {
         match &mut self.carried {
             Carried::Tcp(header) => header,
-            other @ (Carried::Udp { .. } | Carried::Icmp { .. } | Carried::Raw { .. }) => {
+            other @ (Carried::Udp { .. }
+            | Carried::Sctp { .. }
+            | Carried::Icmp { .. }
+            | Carried::Raw { .. }) => {
                 panic!("{other:?} has no TCP header")
             }
         }
@@ -177,7 +189,19 @@ impl FrameBuilder {
         self
     }
 
-    /// Sets what is carried above TCP, UDP or the ICMP header.
+    /// Adds an SCTP chunk of this type, without a value.
+    pub fn chunk(mut self, kind: u8) -> Self {
+        match &mut self.carried {
+            Carried::Sctp { chunks, .. } => chunks.push(kind),
+            other @ (Carried::Tcp(_)
+            | Carried::Udp { .. }
+            | Carried::Icmp { .. }
+            | Carried::Raw { .. }) => panic!("{other:?} has no chunks"),
+        }
+        self
+    }
+
+    /// Sets what is carried above TCP, UDP or the ICMP header, or in the first SCTP chunk.
     pub fn data(mut self, data: &[u8]) -> Self {
         self.data = data.to_vec();
         self
@@ -267,6 +291,18 @@ impl FrameBuilder {
                 .tcp_header((**header).clone())
                 .write(&mut frame, &self.data),
             Carried::Udp { .. } => step.udp(source, destination).write(&mut frame, &self.data),
+            Carried::Sctp { tag, chunks } => {
+                let packet = SctpPacket {
+                    l4_ports: [source, destination],
+                    tag: *tag,
+                    chunks: std::iter::zip(
+                        chunks.iter().copied(),
+                        std::iter::once(self.data.clone()).chain(std::iter::repeat_with(Vec::new)),
+                    )
+                    .collect(),
+                };
+                step.write(&mut frame, IpNumber::SCTP, &packet.write())
+            }
             Carried::Icmp { kind, code, rest } if self.source.is_ipv4() => step
                 .icmpv4_raw(*kind, *code, *rest)
                 .write(&mut frame, &self.data),

@@ -13,7 +13,7 @@ use std::ops::{Add, Neg, Range};
 
 use crate::icmp;
 use crate::icmpv6;
-use crate::{Content, Headers, Protocol, tcp, udp};
+use crate::{Content, Headers, Protocol, sctp, tcp, udp};
 
 /// What an edit does to a checksum: sum of `new + !old` over the edited words, folded to 16 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,11 +145,16 @@ pub fn pseudo_header(addresses: &[u8], protocol: u8, len_bytes: usize) -> Delta 
         + Delta(sum(&(len_bytes as u32).to_be_bytes()))
 }
 
-/// Whether the checksum of the TCP segment, UDP datagram or ICMP message in a frame is right, found by summing
-/// all of it. UDP without a checksum is right over IPv4 and wrong over IPv6 (RFC 8200 §8.1). ARP has none.
+/// Whether the checksum of the TCP segment, UDP datagram, SCTP packet or ICMP message in a frame is right, found by
+/// summing all of it. UDP without a checksum is right over IPv4 and wrong over IPv6 (RFC 8200 §8.1). ARP has none.
 ///
 /// `headers` is what [`Headers::parse`] learned of this frame.
 pub fn l4_is_right(frame: &[u8], headers: &Headers) -> bool {
+    if headers.content == Content::Sctp {
+        return frame
+            .get(usize::from(headers.l4)..usize::from(headers.end))
+            .is_some_and(sctp::checksum_is_right);
+    }
     let Some(covered) = L4::of(frame, headers) else {
         return headers.content == Content::Arp;
     };
@@ -159,10 +164,16 @@ pub fn l4_is_right(frame: &[u8], headers: &Headers) -> bool {
     (covered.pseudo_header + Delta(sum(&frame[covered.bytes]))).0 == 0xffff
 }
 
-/// Writes the checksum of the TCP segment, UDP datagram or ICMP message in a frame afresh. ARP has none.
+/// Writes the checksum of the TCP segment, UDP datagram, SCTP packet or ICMP message in a frame afresh. ARP has none.
 ///
 /// `headers` is what [`Headers::parse`] learned of this frame.
 pub fn fill_l4(frame: &mut [u8], headers: &Headers) {
+    if headers.content == Content::Sctp {
+        if let Some(packet) = frame.get_mut(usize::from(headers.l4)..usize::from(headers.end)) {
+            sctp::fill_checksum(packet);
+        }
+        return;
+    }
     let Some(covered) = L4::of(frame, headers) else {
         return;
     };
@@ -174,7 +185,7 @@ pub fn fill_l4(frame: &mut [u8], headers: &Headers) {
     frame[covered.field].copy_from_slice(&checksum.to_ne_bytes());
 }
 
-/// What an L4 checksum covers, and where it stands.
+/// What an Internet checksum above IP covers, and where it stands.
 ///
 /// Invariant: both ranges lie inside the frame, `field` inside `bytes`.
 struct L4 {
@@ -184,7 +195,7 @@ struct L4 {
 }
 
 impl L4 {
-    /// `None` for ARP, and where `headers` are not those of `frame`.
+    /// `None` for ARP and SCTP, and where `headers` are not those of `frame`.
     fn of(frame: &[u8], headers: &Headers) -> Option<Self> {
         let (l3, l4, mut end) = (
             usize::from(headers.l3),
@@ -196,7 +207,7 @@ impl L4 {
             (Content::Udp, _) => (Protocol::Udp.number(), udp::CHECKSUM),
             (Content::Icmp | Content::IcmpError, false) => (icmp::PROTOCOL, icmp::CHECKSUM),
             (Content::Icmp | Content::IcmpError, true) => (icmpv6::PROTOCOL, icmp::CHECKSUM),
-            (Content::Arp, _) => return None,
+            (Content::Sctp | Content::Arp, _) => return None,
         };
         if protocol == Protocol::Udp.number() {
             // A datagram may be shorter than what IP carries.

@@ -17,6 +17,8 @@ pub enum Protocol {
     Tcp = 6,
     /// RFC 768.
     Udp = 17,
+    /// RFC 9260.
+    Sctp = 132,
 }
 
 impl Protocol {
@@ -26,6 +28,7 @@ impl Protocol {
         match number {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -42,6 +45,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }
@@ -57,7 +61,7 @@ pub type Endpoint = SocketAddr;
 pub struct FlowKeyV4 {
     /// Source address, then destination address: 8 bytes as they lie in the IPv4 header.
     pub addresses: u64,
-    /// Source L4 port, then destination L4 port: 4 bytes as they lie in the TCP or UDP header.
+    /// Source L4 port, then destination L4 port: 4 bytes as they lie in the TCP, UDP or SCTP header.
     pub l4_ports: u32,
     /// The transport protocol.
     pub protocol: Protocol,
@@ -211,7 +215,7 @@ impl FlowKey {
         }
     }
 
-    /// Source and destination L4 port, 4 bytes as they lie in the TCP or UDP header.
+    /// Source and destination L4 port, 4 bytes as they lie in the TCP, UDP or SCTP header.
     #[inline]
     pub fn l4_ports(&self) -> u32 {
         match self {

@@ -8,8 +8,8 @@
 use crate::ethernet::{self, EtherType};
 use crate::headers::Place;
 use crate::{
-    Content, FlowKey, FlowKeyV4, FlowKeyV6, Headers, ParseError, Protocol, icmpv6, ipv4, ipv6, tcp,
-    udp,
+    Content, FlowKey, FlowKeyV4, FlowKeyV6, Headers, ParseError, Protocol, icmpv6, ipv4, ipv6,
+    sctp, tcp, udp,
 };
 
 /// More than the largest datagram has (RFC 791).
@@ -49,7 +49,7 @@ impl Fragment {
 
     fn parse_ipv4(frame: &[u8], l3: usize) -> Result<Self, ParseError> {
         let (header, bits) = ipv4::parse_part(frame, l3)?;
-        let protocol = Protocol::from_number(header.protocol).ok_or(ParseError::Fragment)?;
+        let protocol = protocol(header.protocol)?;
         let part = Part {
             offset: (bits & ipv4::OFFSET) << 3,
             begin: header.l4,
@@ -109,11 +109,11 @@ impl Fragment {
             part.check(Protocol::Udp)?;
             // What carries the L4 header is behind the fragment header, and all in this one (RFC 7112).
             let above = ipv6::skip_to_l4(&frame[..common.end], found.next(&common))?;
-            let protocol = Protocol::from_number(above.protocol).ok_or(ParseError::Fragment)?;
+            let protocol = protocol(above.protocol)?;
             place(above.l4).parse_first(frame, key(0, protocol))?
         } else {
             // Only the first fragment's next header counts (RFC 8200 §4.5), but no honest sender has two.
-            if found.next_header == icmpv6::PROTOCOL {
+            if [icmpv6::PROTOCOL, sctp::PROTOCOL].contains(&found.next_header) {
                 return Err(ParseError::Fragment);
             }
             let protocol = Protocol::from_number(found.next_header).unwrap_or(Protocol::Udp);
@@ -148,6 +148,14 @@ impl Fragment {
     }
 }
 
+/// The protocol of datagrams whose fragments are forwarded. SCTP is none of them: what a changed L4 port does to its
+/// checksum depends on how many bytes follow, which the first fragment does not tell; its senders heed the path's MTU.
+fn protocol(number: u8) -> Result<Protocol, ParseError> {
+    Protocol::from_number(number)
+        .filter(|protocol| *protocol != Protocol::Sctp)
+        .ok_or(ParseError::Fragment)
+}
+
 /// What a fragment has of its datagram.
 struct Part {
     /// In bytes behind the header that all fragments have.
@@ -168,7 +176,7 @@ impl Part {
         }
         let header_bytes = match protocol {
             Protocol::Tcp => tcp::HEADER_BYTES,
-            Protocol::Udp => 0,
+            Protocol::Udp | Protocol::Sctp => 0,
         };
         if self.offset != 0 && usize::from(self.offset) < header_bytes {
             return Err(ParseError::FragmentOverlaps);
@@ -225,6 +233,7 @@ impl Place {
                     ..of_ip
                 })
             }
+            Protocol::Sctp => Err(ParseError::Fragment),
         }
     }
 
@@ -239,6 +248,7 @@ impl Place {
             content: match key.protocol() {
                 Protocol::Tcp => Content::Tcp,
                 Protocol::Udp => Content::Udp,
+                Protocol::Sctp => Content::Sctp,
             },
             ..Headers::NONE
         }

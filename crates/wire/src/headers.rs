@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use crate::ethernet::{self, EtherType};
-use crate::{FlowKey, FlowKeyV4, FlowKeyV6, Protocol, icmp, icmpv6, ipv4, ipv6, tcp, udp};
+use crate::{FlowKey, FlowKeyV4, FlowKeyV6, Protocol, icmp, icmpv6, ipv4, ipv6, sctp, tcp, udp};
 
 /// What a frame carries, as far as its way through the director depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,9 @@ pub enum Content {
     Tcp,
     /// A UDP datagram.
     Udp,
-    /// An ICMP or ICMPv6 error about a TCP or UDP packet that is quoted in it. Its checksum is not verified yet.
+    /// An SCTP packet.
+    Sctp,
+    /// An ICMP or ICMPv6 error about a TCP, UDP or SCTP packet that is quoted in it. Its checksum is not verified yet.
     IcmpError,
     /// Any other ICMP or ICMPv6 message: echo, neighbour discovery, multicast listener discovery.
     Icmp,
@@ -61,6 +63,8 @@ pub enum ParseError {
     TcpMalformed,
     /// A UDP header that is cut off or whose length is impossible.
     UdpMalformed,
+    /// An SCTP header that is cut off, or no chunk behind it.
+    SctpMalformed,
     /// An ICMP or ICMPv6 message that is cut off, or an error whose quotation cannot be read.
     IcmpMalformed,
 }
@@ -73,7 +77,7 @@ pub struct Headers {
     pub key: FlowKey,
     /// Start of the IP (or ARP) header.
     pub l3: u16,
-    /// Start of the TCP, UDP or ICMP header.
+    /// Start of the TCP, UDP, SCTP or ICMP header.
     pub l4: u16,
     /// End of the IP packet; what follows in the frame is Ethernet padding.
     pub end: u16,
@@ -89,7 +93,7 @@ pub struct Headers {
     pub tcp_options: tcp::Options,
     /// The acknowledgement number of a TCP segment that has one ([`tcp::Flags::ACK`]).
     pub tcp_acknowledgement: u32,
-    /// Of an ICMP error: start of the quoted packet's TCP or UDP header. Otherwise 0.
+    /// Of an ICMP error: start of the quoted packet's TCP, UDP or SCTP header. Otherwise 0.
     pub quoted_l4: u16,
 }
 
@@ -444,7 +448,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Headers of a TCP segment or UDP datagram; `key` makes its key of L4 ports and protocol.
+    /// Headers of a TCP segment, UDP datagram or SCTP packet; `key` makes its key of L4 ports and protocol.
     #[inline]
     fn parse_l4(
         &self,
@@ -477,6 +481,12 @@ impl Place {
                 key: key(udp::parse(l4)?, Protocol::Udp),
                 content: Content::Udp,
                 l4_header_bytes: udp::HEADER_BYTES as u8,
+                ..place
+            }),
+            sctp::PROTOCOL => Ok(Headers {
+                key: key(sctp::parse(l4)?, Protocol::Sctp),
+                content: Content::Sctp,
+                l4_header_bytes: sctp::HEADER_BYTES as u8,
                 ..place
             }),
             _ => Err(ParseError::ProtocolUnknown),

@@ -168,7 +168,7 @@ pub fn error(
 /// Whether an ICMP error about this packet would be an error about an error.
 fn is_about_an_error(frame: &[u8], headers: &Headers) -> bool {
     match headers.content {
-        Content::Tcp | Content::Udp => false,
+        Content::Tcp | Content::Udp | Content::Sctp => false,
         Content::Icmp => frame.get(usize::from(headers.l4)) == Some(&REDIRECT),
         Content::IcmpError | Content::Arp => true,
     }

@@ -165,7 +165,7 @@ pub fn error(
 /// Whether an ICMPv6 error about this packet would be an error about an error.
 fn is_about_an_error(frame: &[u8], headers: &Headers) -> bool {
     match headers.content {
-        Content::Tcp | Content::Udp => false,
+        Content::Tcp | Content::Udp | Content::Sctp => false,
         Content::Icmp => frame
             .get(usize::from(headers.l4))
             .is_none_or(|t| *t <= LAST_ERROR || *t == REDIRECT),

@@ -21,6 +21,7 @@ pub mod ipv6;
 mod packet;
 pub mod payload;
 pub mod proxy_protocol;
+pub mod sctp;
 pub mod tcp;
 pub mod toa;
 pub mod translation;

@@ -53,7 +53,7 @@ pub fn insert(packet: &mut Packet<'_>, headers: &Headers, bytes: &[u8]) -> Resul
                 udp::grow(header, n_bytes, delta + Delta::growing(n_bytes));
             }
         }
-        Content::IcmpError | Content::Icmp | Content::Arp => {}
+        Content::Sctp | Content::IcmpError | Content::Icmp | Content::Arp => {}
     }
     Ok(())
 }

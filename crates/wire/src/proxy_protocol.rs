@@ -86,6 +86,8 @@ impl Header {
         let transport = match client.protocol() {
             Protocol::Tcp => 1,
             Protocol::Udp => 2,
+            // "Unspecified": the protocol has no word for it, and SCTP goes without.
+            Protocol::Sctp => 0,
         };
         self.put(&SIGNATURE);
         self.put(&[VERSION_COMMAND, family | transport, 0, addresses_bytes]);

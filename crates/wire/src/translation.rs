@@ -15,7 +15,7 @@
 use crate::checksum::{self, Delta};
 use crate::ethernet::{self, EtherType};
 use crate::{
-    Content, FlowKey, Headers, NoRoom, Packet, Protocol, icmp, icmpv6, ipv4, ipv6, tcp, udp,
+    Content, FlowKey, Headers, NoRoom, Packet, Protocol, icmp, icmpv6, ipv4, ipv6, sctp, tcp, udp,
 };
 
 /// IPv4 packets of up to so many bytes may be fragmented on their way (RFC 7915 §5.1): those that IPv6, whose least MTU
@@ -94,6 +94,12 @@ pub fn packet(
         Protocol::Udp => {
             if let Some(header) = l4.first_chunk_mut() {
                 udp::rewrite(header, l4_ports, l4_delta);
+            }
+        }
+        // Its checksum knows nothing of addresses.
+        Protocol::Sctp => {
+            if let Some(header) = l4.first_chunk_mut() {
+                sctp::rewrite(header, l4_ports, n_carried);
             }
         }
     }

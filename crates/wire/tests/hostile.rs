@@ -11,7 +11,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use weir_wire::icmpv6::{listener, neighbour};
 use weir_wire::{
     Content, FlowKey, Fragment, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6,
-    tcp, toa, translation, udp,
+    sctp, tcp, toa, translation, udp,
 };
 
 const MUTATIONS_PER_KIND: usize = 4000;
@@ -102,6 +102,7 @@ fn read_loosely(frame: &[u8]) {
         let _ = (
             tcp::parse(rest),
             udp::parse(rest),
+            sctp::parse(rest),
             icmp::parse(rest),
             icmpv6::parse(rest),
         );
@@ -115,6 +116,10 @@ fn assert_promises(frame: &[u8], headers: &Headers) {
     assert!(headers.l4 + u16::from(headers.l4_header_bytes) <= headers.end);
     match headers.content {
         Content::Tcp => assert!((20..=60).contains(&headers.l4_header_bytes)),
+        Content::Sctp => {
+            assert_eq!(headers.l4_header_bytes, 12);
+            assert!(headers.l4 + 16 <= headers.end, "a chunk");
+        }
         Content::Udp | Content::Icmp => assert_eq!(headers.l4_header_bytes, 8),
         Content::IcmpError => {
             assert!(headers.quoted_l4 > headers.l4 && headers.quoted_l4 + 8 <= headers.end);
@@ -184,6 +189,11 @@ fn edit(frame: &[u8], mut headers: Headers, is_right: bool) {
         tcp::shift_acknowledgement(header, 0x8765_4321);
         tcp::lower_mss(header, 8);
         tcp::blank_option(header, tcp::TIMESTAMPS);
+    }
+    if headers.content == Content::Sctp {
+        let packet = &mut packet.frame_mut()[usize::from(headers.l4)..];
+        let len_bytes = headers.end - headers.l4;
+        sctp::rewrite(packet.first_chunk_mut().unwrap(), [1, 2, 3, 4], len_bytes);
     }
     assert_promises(packet.frame(), &headers);
     assert_eq!(checksum::l4_is_right(packet.frame(), &headers), is_right);
@@ -310,7 +320,7 @@ proptest! {
     fn rubbish(
         ether_type in prop_oneof![Just([8, 0]), Just([0x86, 0xdd]), Just([8, 6]), Just([0x81, 0]), any::<[u8; 2]>()],
         first in prop_oneof![Just(0x45u8), Just(0x60), 0x45u8..0x50, any::<u8>()],
-        protocol in prop_oneof![Just(1u8), Just(6), Just(17), Just(58), Just(0), Just(43), Just(44), Just(60)],
+        protocol in prop_oneof![Just(1u8), Just(6), Just(17), Just(132), Just(58), Just(0), Just(43), Just(44), Just(60)],
         mut rest in proptest::collection::vec(any::<u8>(), 0..300usize),
         has_true_length: bool,
     ) {

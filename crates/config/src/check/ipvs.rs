@@ -39,7 +39,6 @@ pub(super) fn resolve(
         ("run_estimation", 1, spec.run_estimation),
         ("schedule_icmp", 0, spec.schedule_icmp),
         ("secure_tcp", 0, spec.secure_tcp),
-        ("sloppy_sctp", 0, spec.sloppy_sctp),
         ("snat_reroute", 1, spec.snat_reroute),
         ("sync_persist_mode", 0, spec.sync_persist_mode),
         ("sync_ports", 1, spec.sync_ports),
@@ -64,6 +63,7 @@ pub(super) fn resolve(
     };
     IpvsSettings {
         sloppy_tcp: number("sloppy_tcp", spec.sloppy_tcp, 0, 1) == 1,
+        sloppy_sctp: number("sloppy_sctp", spec.sloppy_sctp, 0, 1) == 1,
         // A mask of two bits, of which the second has the first one's meaning too.
         reuse: match number("conn_reuse_mode", spec.reuse_mode, 1, 3) {
             0 => Reuse::Never,

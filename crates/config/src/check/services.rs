@@ -187,19 +187,20 @@ fn require_routable(endpoint: SocketAddr, network: &Network) -> Result<SocketAdd
 }
 
 fn protocol(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Option<Protocol> {
-    const BUILT: [&str; 2] = ["Tcp", "Udp"];
+    const BUILT: [&str; 3] = ["Tcp", "Udp", "Sctp"];
     let at = place.field("protocol").at();
     let Some(written) = written else {
         report.refuse(
             at,
-            "this service has no `protocol`; write protocol: Tcp or protocol: Udp",
+            "this service has no `protocol`; write protocol: Tcp, protocol: Udp or protocol: Sctp",
         );
         return None;
     };
     let result = match written.name() {
         "Tcp" => without_options(written, Protocol::Tcp),
         "Udp" => without_options(written, Protocol::Udp),
-        _ => Err(refusal(written, &BUILT, &["Sctp"])),
+        "Sctp" => without_options(written, Protocol::Sctp),
+        _ => Err(refusal(written, &BUILT, &[])),
     };
     report.keep(at, result)
 }
@@ -256,12 +257,15 @@ fn one_packet(
 ) -> bool {
     let one_packet = written.unwrap_or_default();
     match (one_packet, protocol) {
-        (true, Some(Protocol::Tcp)) => {
-            let what = "one-packet scheduling is for datagrams, and this service is of TCP; write protocol: Udp, or remove it";
+        (true, Some(protocol @ (Protocol::Tcp | Protocol::Sctp))) => {
+            let protocol = protocol.to_string().to_uppercase();
+            let what = format!(
+                "one-packet scheduling is for datagrams, and this service is of {protocol}; write protocol: Udp, or remove it"
+            );
             report.refuse(place.at(), what);
             false
         }
-        (_, Some(Protocol::Tcp | Protocol::Udp) | None) => one_packet,
+        (_, Some(Protocol::Tcp | Protocol::Udp | Protocol::Sctp) | None) => one_packet,
     }
 }
 

@@ -6,7 +6,7 @@
 //! Does not know: how the outcome is published.
 //!
 //! What ipvsadm can say and the configuration cannot is refused in [`meant_service`] and what it calls, by name, with
-//! [`lacking`]: SCTP, remote checksums in tunnels. What the configuration can say and the director cannot do is refused
+//! [`lacking`]: remote checksums in tunnels. What the configuration can say and the director cannot do is refused
 //! where files are checked (`refuse_not_built`), and so for ipvsadm too: lifted there, it works here. Firewall marks are
 //! kept as they are said: they match nothing.
 
@@ -210,7 +210,7 @@ fn meant_service(
     let protocol = match protocol {
         Transport::Tcp => Protocol::Tcp,
         Transport::Udp => Protocol::Udp,
-        Transport::Sctp => return lacking("SCTP (--sctp-service)"),
+        Transport::Sctp => Protocol::Sctp,
     };
     let method = method::of_service(entry, before);
     let methods_before: HashMap<SocketAddr, &Method> =
@@ -335,6 +335,7 @@ fn transport(protocol: Protocol) -> Transport {
     match protocol {
         Protocol::Tcp => Transport::Tcp,
         Protocol::Udp => Transport::Udp,
+        Protocol::Sctp => Transport::Sctp,
     }
 }
 

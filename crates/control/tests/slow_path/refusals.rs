@@ -1,6 +1,6 @@
 //! What the sender of a refused packet is told.
 
-use etherparse::{IpHeaders, PacketBuilder};
+use etherparse::{IpHeaders, IpNumber, PacketBuilder};
 use weir_control::Action;
 use weir_director::{DropReason, PuntReason};
 
@@ -29,6 +29,17 @@ fn udp6(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// An INIT.
+fn sctp() -> Vec<u8> {
+    let mut frame = Vec::new();
+    let packet = [0x9c, 0x40, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 4];
+    PacketBuilder::ethernet2(mac(9), mac(1))
+        .ipv4(v4(CLIENT), v4(VIP), 64)
+        .write(&mut frame, IpNumber::SCTP, &packet)
+        .unwrap();
+    frame
+}
+
 #[test]
 fn each_refusal_is_counted_and_answered_from_the_address_it_was_sent_to() {
     let reset = "tcp 80 > 40000 RST seq 0 ack 8";
@@ -48,6 +59,20 @@ fn each_refusal_is_counted_and_answered_from_the_address_it_was_sent_to() {
             PuntReason::NoService,
             DropReason::NoService,
             udp(b"?"),
+            ends,
+            "port unreachable",
+        ),
+        (
+            PuntReason::NoService,
+            DropReason::NoService,
+            sctp(),
+            ends,
+            "port unreachable",
+        ),
+        (
+            PuntReason::NoDestination,
+            DropReason::NoDestination,
+            sctp(),
             ends,
             "port unreachable",
         ),

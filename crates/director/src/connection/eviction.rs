@@ -1,6 +1,6 @@
 //! A full table: who goes to make room.
 //!
-//! Promises: no living TCP connection ever goes for a new one; the search is bounded.
+//! Promises: no living TCP or SCTP connection ever goes for a new one; the search is bounded.
 //! Does not know: why there is no room.
 
 use weir_memory::prefetch;
@@ -50,8 +50,16 @@ impl Worth {
 fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
     let unseen_ticks = now.since(connection.last_seen());
     let kind = match connection.state()? {
-        State::SynRecv => 0,
-        State::TimeWait | State::Close => 1,
+        State::SynRecv
+        | State::SctpNone
+        | State::SctpInit1
+        | State::SctpInit
+        | State::SctpCookieSent
+        | State::SctpCookieReplied
+        | State::SctpCookieWait
+        | State::SctpCookie
+        | State::SctpCookieEchoed => 0,
+        State::TimeWait | State::Close | State::SctpRejected | State::SctpClosed => 1,
         State::Udp if unseen_ticks >= IDLE_TICKS => 2,
         State::Udp
         | State::Established
@@ -60,7 +68,11 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
         | State::CloseWait
         | State::LastAck
         | State::Listen
-        | State::SynAck => return None,
+        | State::SynAck
+        | State::SctpEstablished
+        | State::SctpShutdownSent
+        | State::SctpShutdownReceived
+        | State::SctpShutdownAckSent => return None,
     };
     Some(Worth {
         kind,

@@ -13,6 +13,7 @@ mod eviction;
 mod index;
 mod links;
 mod record;
+mod sctp;
 mod slab;
 mod state;
 mod table;

@@ -2,7 +2,7 @@
 //!
 //! Promises: the same next state as `tcp_states` of `net/netfilter/ipvs/ip_vs_proto_tcp.c` (Linux 6.1) for every
 //! state, flag and direction.
-//! Does not know: timeouts (`Timeouts`), sequence numbers.
+//! Does not know: timeouts (`Timeouts`), sequence numbers, SCTP's transitions (`sctp`).
 
 use std::fmt;
 
@@ -34,11 +34,41 @@ pub enum State {
     SynAck,
     /// Datagrams have no states.
     Udp,
+    /// SCTP: opened, and the packet that opened it has not been looked at.
+    SctpNone,
+    /// SCTP: the client's first INIT was passed on.
+    SctpInit1,
+    /// SCTP: the client's next INIT was.
+    SctpInit,
+    /// SCTP: the real server answered with INIT ACK.
+    SctpCookieSent,
+    /// SCTP: the client returned the cookie.
+    SctpCookieReplied,
+    /// SCTP: the real server sent INIT.
+    SctpCookieWait,
+    /// SCTP: the client answered with INIT ACK.
+    SctpCookie,
+    /// SCTP: the real server returned the cookie.
+    SctpCookieEchoed,
+    /// SCTP: the association stands.
+    SctpEstablished,
+    /// SCTP: the real server sent SHUTDOWN.
+    SctpShutdownSent,
+    /// SCTP: the client did.
+    SctpShutdownReceived,
+    /// SCTP: the real server sent SHUTDOWN ACK.
+    SctpShutdownAckSent,
+    /// SCTP: an INIT was answered with ABORT.
+    SctpRejected,
+    /// SCTP: the association is over.
+    SctpClosed,
 }
 
 use State::{
-    Close, CloseWait, Established, FinWait, LastAck, Listen, SynAck, SynRecv, SynSent, TimeWait,
-    Udp,
+    Close, CloseWait, Established, FinWait, LastAck, Listen, SctpClosed, SctpCookie,
+    SctpCookieEchoed, SctpCookieReplied, SctpCookieSent, SctpCookieWait, SctpEstablished, SctpInit,
+    SctpInit1, SctpNone, SctpRejected, SctpShutdownAckSent, SctpShutdownReceived, SctpShutdownSent,
+    SynAck, SynRecv, SynSent, TimeWait, Udp,
 };
 
 /// What a TCP segment means for the state, by its flags, in IPVS's order of precedence.
@@ -113,10 +143,10 @@ const INBOUND_ALONE: Transitions = [
 
 impl State {
     /// How many numbers states take, 0 included.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 26;
 
     /// All states, in the order of their numbers.
-    const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 25] = [
         Established,
         SynSent,
         SynRecv,
@@ -128,6 +158,20 @@ impl State {
         Listen,
         SynAck,
         Udp,
+        SctpNone,
+        SctpInit1,
+        SctpInit,
+        SctpCookieSent,
+        SctpCookieReplied,
+        SctpCookieWait,
+        SctpCookie,
+        SctpCookieEchoed,
+        SctpEstablished,
+        SctpShutdownSent,
+        SctpShutdownReceived,
+        SctpShutdownAckSent,
+        SctpRejected,
+        SctpClosed,
     ];
 
     /// A dense number from 1, below [`Self::COUNT`].
@@ -142,7 +186,7 @@ impl State {
         Self::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
     }
 
-    /// The state after a segment. UDP stays what it is.
+    /// The state after a TCP segment. Other protocols' states stay what they are.
     #[inline]
     pub(crate) fn after(self, event: TcpEvent, sight: Sight) -> Self {
         let transitions = match sight {
@@ -159,13 +203,16 @@ impl State {
     /// Whether schedulers count a connection in this state as active.
     #[inline]
     pub fn is_active(self) -> bool {
-        matches!(self, Established | SynSent | SynRecv | SynAck)
+        matches!(
+            self,
+            Established | SynSent | SynRecv | SynAck | SctpEstablished
+        )
     }
 
-    /// The connection is over; a new SYN may take its place.
+    /// The connection is over; a new SYN or INIT may take its place.
     #[inline]
     pub fn is_over(self) -> bool {
-        matches!(self, TimeWait | Close)
+        matches!(self, TimeWait | Close | SctpClosed)
     }
 
     /// Its name in IPVS's listings.
@@ -182,6 +229,20 @@ impl State {
             Listen => "LISTEN",
             SynAck => "SYNACK",
             Udp => "UDP",
+            SctpNone => "NONE",
+            SctpInit1 => "INIT1",
+            SctpInit => "INIT",
+            SctpCookieSent => "C-SENT",
+            SctpCookieReplied => "C-REPLIED",
+            SctpCookieWait => "C-WAIT",
+            SctpCookie => "COOKIE",
+            SctpCookieEchoed => "C-ECHOED",
+            SctpEstablished => "ESTABLISHED",
+            SctpShutdownSent => "S-SENT",
+            SctpShutdownReceived => "S-RECEIVED",
+            SctpShutdownAckSent => "S-ACK-SENT",
+            SctpRejected => "REJECTED",
+            SctpClosed => "CLOSED",
         }
     }
 }
@@ -246,7 +307,11 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::from_byte(state as u8), Some(state));
         }
-        assert_eq!((State::from_byte(0), State::from_byte(12)), (None, None));
+        let beyond = State::COUNT as u8;
+        assert_eq!(
+            (State::from_byte(0), State::from_byte(beyond)),
+            (None, None)
+        );
     }
 
     #[test]
@@ -261,7 +326,9 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_have_no_transitions() {
-        assert_eq!(Udp.after(TcpEvent::Fin, Sight::Client), Udp);
+    fn other_protocols_do_not_follow_flags() {
+        for state in [Udp, SctpNone, SctpEstablished, SctpClosed] {
+            assert_eq!(state.after(TcpEvent::Fin, Sight::Client), state);
+        }
     }
 }

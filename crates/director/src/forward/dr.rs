@@ -20,7 +20,7 @@ pub(super) fn apply(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Verdict, Verdict> {
-    let hop = one_way::admit(headers, found, 0, ledger, snapshot, now)?;
+    let hop = one_way::admit(packet.frame(), headers, found, 0, ledger, snapshot, now)?;
     let frame = packet.frame_mut();
     super::decrement_ttl(frame, headers);
     ethernet::rewrite(frame, &hop.ethernet);

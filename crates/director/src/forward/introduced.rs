@@ -33,11 +33,15 @@ pub(super) fn apply(
         (Content::Tcp, Direction::Outbound) => {
             segment_outbound(packet, headers, found, ledger, snapshot, now)
         }
-        // An ICMP error does not come here (`related`).
-        (Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp, Direction::Inbound) => {
-            datagram_inbound(packet, headers, found, ledger, snapshot, now)
-        }
-        (Content::Udp | Content::IcmpError | Content::Icmp | Content::Arp, Direction::Outbound) => {
+        // An ICMP error does not come here (`related`), nor does SCTP.
+        (
+            Content::Udp | Content::Sctp | Content::IcmpError | Content::Icmp | Content::Arp,
+            Direction::Inbound,
+        ) => datagram_inbound(packet, headers, found, ledger, snapshot, now),
+        (
+            Content::Udp | Content::Sctp | Content::IcmpError | Content::Icmp | Content::Arp,
+            Direction::Outbound,
+        ) => {
             let hop_id = ledger.table.get(found.id).next_hop(found.direction);
             let hop = snapshot.next_hops.get(hop_id);
             translate::check_way(packet, headers, found, &ledger.table, hop, 0)?;
@@ -205,9 +209,10 @@ pub(super) fn check_first_fragment(
                 Inbound::Opening(_) | Inbound::Before(_) | Inbound::Headed(_) => false,
             }
         }
-        (Direction::Inbound, Content::Udp | Content::Icmp | Content::IcmpError | Content::Arp) => {
-            connection.flags.client_address() != Some(ClientAddress::ProxyV2)
-        }
+        (
+            Direction::Inbound,
+            Content::Udp | Content::Sctp | Content::Icmp | Content::IcmpError | Content::Arp,
+        ) => connection.flags.client_address() != Some(ClientAddress::ProxyV2),
     };
     if passes {
         Ok(())

@@ -12,6 +12,7 @@ mod one_way;
 mod proxy;
 mod related;
 mod route;
+mod sctp;
 mod sequence;
 mod translate;
 mod tun;
@@ -46,10 +47,16 @@ pub(crate) fn apply(
         } else {
             apply_apart(packet, headers, found, ledger, snapshot, now)
         }
-    } else if headers.content == Content::IcmpError {
-        related::apply(packet, headers, found, ledger, snapshot)
     } else {
-        fullnat::apply(packet, headers, found, ledger, snapshot, now)
+        match headers.content {
+            Content::Tcp | Content::Udp => {
+                fullnat::apply(packet, headers, found, ledger, snapshot, now)
+            }
+            Content::Sctp => sctp::apply(packet, headers, found, ledger, snapshot, now),
+            Content::IcmpError | Content::Icmp | Content::Arp => {
+                related::apply(packet, headers, found, ledger, snapshot)
+            }
+        }
     };
     outcome.unwrap_or_else(|refusal| refusal)
 }
@@ -71,7 +78,10 @@ fn apply_apart(
             translate::related(packet, headers, found, ledger, snapshot)
         }
         Content::IcmpError => related::apply(packet, headers, found, ledger, snapshot),
-        Content::Tcp | Content::Udp | Content::Icmp | Content::Arp => {
+        Content::Sctp if !connection.is_translated() => {
+            sctp::apply(packet, headers, found, ledger, snapshot, now)
+        }
+        Content::Tcp | Content::Udp | Content::Sctp | Content::Icmp | Content::Arp => {
             if connection.flags.has(Flags::TOLD_OTHERWISE) {
                 introduced::apply(packet, headers, found, ledger, snapshot, now)
             } else {
@@ -120,11 +130,13 @@ fn refuse(headers: &Headers, hop_id: NextHopId, hop: &NextHop, mtu: u16) -> Verd
         _ if !hop.is_resolved() => Verdict::Punt(PuntReason::NeighbourUnresolved(hop_id)),
         (Content::IcmpError, true) => Verdict::Drop(DropReason::TooBig),
         (Content::IcmpError, false) => Verdict::Drop(DropReason::TtlExceeded),
-        (Content::Tcp | Content::Udp | Content::Icmp | Content::Arp, true) => {
-            Verdict::Punt(PuntReason::TooBig { mtu })
-        }
-        (Content::Tcp | Content::Udp | Content::Icmp | Content::Arp, false) => {
-            Verdict::Punt(PuntReason::TtlExceeded)
-        }
+        (
+            Content::Tcp | Content::Udp | Content::Sctp | Content::Icmp | Content::Arp,
+            is_too_big,
+        ) => Verdict::Punt(if is_too_big {
+            PuntReason::TooBig { mtu }
+        } else {
+            PuntReason::TtlExceeded
+        }),
     }
 }

@@ -4,7 +4,7 @@
 //! is forwarded.
 //! Does not know: what is done to the packet.
 
-use weir_wire::{Content, Headers};
+use weir_wire::{Content, Headers, sctp};
 
 use crate::connection::Found;
 use crate::ledger::Ledger;
@@ -14,6 +14,7 @@ use crate::{NextHop, Snapshot, Tick, Verdict};
 /// where it goes.
 #[inline(always)]
 pub(super) fn admit<'a>(
+    frame: &[u8],
     headers: &Headers,
     found: Found,
     growth: u16,
@@ -25,8 +26,11 @@ pub(super) fn admit<'a>(
     let hop = snapshot.next_hops.get(hop_id);
     super::check_way(headers, hop_id, hop, growth)?;
     ledger.count(found, headers.ip_bytes(), now);
+    let timeouts = &snapshot.settings.timeouts;
     if headers.content == Content::Tcp {
-        ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
+        ledger.advance(found, headers.tcp_flags, now, timeouts);
+    } else if headers.content == Content::Sctp {
+        ledger.advance_sctp(found, sctp::chunk(frame, headers), now, timeouts);
     }
     Ok(hop)
 }

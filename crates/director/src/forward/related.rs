@@ -1,7 +1,7 @@
 //! ICMP errors about packets of a connection, translated for the end that sent those packets.
 //!
 //! Promises: what the error quotes is, but for what routers changed, the packet as its sender sent it: addresses, L4
-//! ports, sequence numbers. An MTU is lowered by what weir inserts on that way.
+//! ports, sequence numbers. SCTP knows its own by ports and verification tag (RFC 9260 §10), which nobody changes. An MTU is lowered by what weir inserts on that way.
 //! Does not know: errors that weir itself makes (the control thread's work).
 
 use weir_wire::checksum::Delta;

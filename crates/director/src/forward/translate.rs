@@ -2,18 +2,18 @@
 //!
 //! Promises: those of `fullnat` and `related`, and what the other version has no words for is dropped by name. Full
 //! segments fit: an MSS is lowered to what leaves room for the longer header.
-//! Does not know: how headers and ICMP errors are written (`weir_wire::translation`); fragments, which the parse refuses.
+//! Does not know: how headers and ICMP errors are written (`weir_wire::translation`); fragments, which do not cross.
 
 use weir_wire::toa::{self, Toa};
 use weir_wire::translation::{self, PathMtu};
-use weir_wire::{Content, FlowKey, Headers, Packet, ethernet, icmp, icmpv6, ipv6, tcp};
+use weir_wire::{Content, FlowKey, Headers, Packet, ethernet, icmp, icmpv6, ipv6, sctp, tcp};
 
 use super::{client_address, fullnat, related};
 use crate::connection::{Connection, Direction, Flags, Found, Table};
 use crate::ledger::Ledger;
 use crate::{DropReason, NextHop, Snapshot, Tick, Verdict};
 
-/// Forwards a TCP segment or UDP datagram of such a connection, with TOA where that is due. `Err`: it is as it came in.
+/// Forwards a packet of such a connection, with TOA where that is due. `Err`: it is as it came in.
 pub(super) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,
@@ -41,6 +41,10 @@ pub(super) fn apply(
     if headers.content == Content::Tcp {
         fullnat::attend(packet, headers, found, ledger, snapshot, now, is_toa_due);
         fit_mss(packet, headers, found, ledger, snapshot);
+    }
+    if headers.content == Content::Sctp {
+        let chunk = sctp::chunk(packet.frame(), headers);
+        ledger.advance_sctp(found, chunk, now, &snapshot.settings.timeouts);
     }
     if is_toa_due {
         n_inserted = match toa::insert(packet, headers, snapshot.settings.toa_kind) {
@@ -122,7 +126,7 @@ fn growth(headers: &Headers, ends: &FlowKey) -> i32 {
             let before_quoted_l4 = headers.quoted_l4 - headers.l3 - icmp::HEADER_BYTES as u16;
             2 * new_header_bytes - i32::from(before_quoted_l4)
         }
-        Content::Tcp | Content::Udp | Content::Icmp | Content::Arp => {
+        Content::Tcp | Content::Udp | Content::Sctp | Content::Icmp | Content::Arp => {
             new_header_bytes - i32::from(headers.l4 - headers.l3)
         }
     }

@@ -29,7 +29,15 @@ pub(super) fn apply(
     if packet.headroom() < usize::from(growth) {
         return Err(Verdict::Drop(DropReason::NoHeadroom));
     }
-    let hop = one_way::admit(headers, found, growth, ledger, snapshot, now)?;
+    let hop = one_way::admit(
+        packet.frame(),
+        headers,
+        found,
+        growth,
+        ledger,
+        snapshot,
+        now,
+    )?;
     super::decrement_ttl(packet.frame_mut(), headers);
     let identification = ledger.next_identification();
     // That there is room was seen above.

@@ -47,6 +47,8 @@ impl HashedFields {
             (Protocol::Udp, IpAddr::V4(_)) => self.udp_v4,
             (Protocol::Tcp, IpAddr::V6(_)) => self.tcp_v6,
             (Protocol::Udp, IpAddr::V6(_)) => self.udp_v6,
+            // Many NICs hash its addresses alone, or nothing, and none is asked: its packets go by weir's own rules.
+            (Protocol::Sctp, _) => Hashed::Nothing,
         }
     }
 }

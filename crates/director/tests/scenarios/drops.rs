@@ -110,7 +110,7 @@ fn extension_headers_that_cannot_be_read() {
 
 #[test]
 fn an_unknown_protocol() {
-    for protocol in [2, 47, 132] {
+    for protocol in [2, 47, 136] {
         let frame = raw(IPV4.client, IPV4.vip, protocol).data(&[0; 32]);
         receive(&frame.bytes()).is_dropped(DropReason::ProtocolUnknown);
     }
@@ -137,6 +137,16 @@ fn a_udp_header_that_cannot_be_read() {
     }
     let short = raw(IPV6.client, IPV6.vip, 17).data(&[0; 7]);
     receive(&short.bytes()).is_dropped(DropReason::UdpMalformed);
+}
+
+#[test]
+fn an_sctp_packet_that_cannot_be_read() {
+    for (client, vip) in [(IPV4.client, IPV4.vip), (IPV6.client, IPV6.vip)] {
+        for n_bytes in [0, 11, 12, 15] {
+            let short = raw(client, vip, 132).data(&vec![0; n_bytes]);
+            receive(&short.bytes()).is_dropped(DropReason::SctpMalformed);
+        }
+    }
 }
 
 #[test]

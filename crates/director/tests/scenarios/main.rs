@@ -17,6 +17,7 @@ mod punts;
 mod removed;
 mod reuse;
 mod schedulers;
+mod sctp;
 mod sloppy;
 mod snapshots;
 mod takeover;

@@ -114,6 +114,28 @@ pub(crate) fn udp(from: &str, to: &str, data: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// An SCTP packet with verification tag 7 and these bytes behind the common header.
+pub(crate) fn sctp(from: &str, to: &str, chunks: &[u8]) -> Vec<u8> {
+    let l4_ports = [from, to].map(|end| endpoint(end).port().to_be_bytes());
+    let mut packet = [l4_ports.as_flattened(), &[0, 0, 0, 7, 0, 0, 0, 0], chunks].concat();
+    let checksum = crc32c(&packet);
+    packet[8..12].copy_from_slice(&checksum);
+    let mut frame = Vec::new();
+    let step = ethernet().ip(ip(from, to));
+    step.write(&mut frame, IpNumber::SCTP, &packet).unwrap();
+    frame
+}
+
+/// The checksum that an SCTP packet should have (RFC 9260 §6.8), by the crate `crc`.
+pub(crate) fn crc32c(packet: &[u8]) -> [u8; 4] {
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
+    let mut digest = crc.digest();
+    digest.update(&packet[..8]);
+    digest.update(&[0; 4]);
+    digest.update(&packet[12..]);
+    digest.finalize().to_le_bytes()
+}
+
 pub(crate) fn echo_request(from: &str, to: &str, data: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     let step = ethernet().ip(ip(from, to));
@@ -182,6 +204,16 @@ pub(crate) fn one_of_each_kind() -> Vec<(&'static str, Vec<u8>)> {
         kinds.push(("bare segment", tcp(client, vip, acknowledging, &[], &[])));
         kinds.push(("segment", segment));
         kinds.push(("datagram", udp(client, vip, &[3; 33])));
+        kinds.push(("sctp packet", sctp(client, vip, &[0, 3, 0, 7, 1, 2, 3, 0])));
+        kinds.push((
+            "sctp cookie",
+            sctp(client, vip, &[10, 0, 0, 6, 1, 2, 0, 0, 0, 3, 0, 4]),
+        ));
+        let quoted_sctp = &sctp(vip, client, &[6, 0, 0, 4])[14..];
+        kinds.push((
+            "icmp error about sctp",
+            icmp(is_ipv4, error, [0, 0, 5, 100], quoted_sctp),
+        ));
         kinds.push(("echo request", echo_request(client, vip, &[4; 56])));
         kinds.push(("icmp error", icmp(is_ipv4, error, [0, 0, 5, 100], quoted)));
         kinds.push((

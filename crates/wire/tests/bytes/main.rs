@@ -7,6 +7,7 @@ mod frames;
 mod neighbours;
 mod parse;
 mod proxy_protocol;
+mod sctp;
 mod tcp_edits;
 mod toa;
 mod translation;

@@ -70,7 +70,8 @@ fn every_kind_has_its_content() {
             "syn" | "bare segment" | "segment" | "padded segment" => Content::Tcp,
             "segment with IP options" | "segment with extension headers" => Content::Tcp,
             "datagram" | "priority-tagged datagram" => Content::Udp,
-            "icmp error" => Content::IcmpError,
+            "sctp packet" | "sctp cookie" => Content::Sctp,
+            "icmp error" | "icmp error about sctp" => Content::IcmpError,
             "short icmp error" if frame[14] >> 4 == 6 => Content::IcmpError,
             "arp request" => Content::Arp,
             _ => Content::Icmp,
@@ -192,9 +193,9 @@ fn every_refusal_has_its_name() {
             tcp_over(with_extensions(more), CLIENT_V6, VIP_V6, opening, &[], &[]),
             ParseError::Fragment,
         ),
-        (edited(&segment, &[(23, 132)]), ParseError::ProtocolUnknown),
+        (edited(&segment, &[(23, 136)]), ParseError::ProtocolUnknown),
         (
-            edited(&segment_v6, &[(20, 132)]),
+            edited(&segment_v6, &[(20, 136)]),
             ParseError::ProtocolUnknown,
         ),
         (
@@ -203,6 +204,7 @@ fn every_refusal_has_its_name() {
         ),
         (edited(&segment, &[(46, 0x40)]), ParseError::TcpMalformed),
         (edited(&segment, &[(46, 0x70)]), ParseError::TcpMalformed),
+        (sctp(CLIENT_V4, VIP_V4, &[0; 3]), ParseError::SctpMalformed),
         (edited(&datagram, &[(39, 7)]), ParseError::UdpMalformed),
         (edited(&datagram, &[(39, 13)]), ParseError::UdpMalformed),
         (

@@ -17,7 +17,7 @@ fn arrive_numbered(team: &Team, range: std::ops::Range<usize>) {
 fn sent_numbers(team: &Team) -> Vec<usize> {
     let number = |payload| match payload {
         Payload::Udp(data) => usize::from(data[0]),
-        other @ (Payload::Tcp(_) | Payload::Icmp(_)) => panic!("{other:?}"),
+        other @ (Payload::Tcp(_) | Payload::Sctp(_) | Payload::Icmp(_)) => panic!("{other:?}"),
     };
     let sent = team.sent(0, LAN).into_iter();
     sent.map(|sent| number(sent.payload)).collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_director::{DropReason, Endpoint, Hashed, HashedFields, PortId, Protocol, Rss, WorkerId};
 use weir_testkit::{
     Decoded, FAMILIES, Family, FrameBuilder, IPV4, IntoEndpoint, LAN, LAN_MAC, ROUTER_MAC, Site,
-    WAN, WAN_MAC, cut, decode, icmp, real_server_mac, reassemble, tcp, udp,
+    WAN, WAN_MAC, chunk, cut, decode, icmp, real_server_mac, reassemble, sctp, tcp, udp,
 };
 use weir_wire::FlowKey;
 use weir_worker::PortPlan;
@@ -42,6 +42,11 @@ fn nic(xor: u8, fields: HashedFields) -> Arc<Rss> {
 
 /// The queue that a NIC picks, of a packet whose source and destination are these.
 fn queue(nic: Option<&Rss>, protocol: Protocol, source: Endpoint, destination: Endpoint) -> u8 {
+    // Of SCTP weir does not know what a NIC hashes; these hash what they hash of UDP.
+    let protocol = match protocol {
+        Protocol::Sctp => Protocol::Udp,
+        Protocol::Tcp | Protocol::Udp => protocol,
+    };
     let key = FlowKey::new(protocol, source, destination).unwrap();
     // Without RSS there is the first queue only.
     nic.and_then(|nic| nic.owner(&key))
@@ -126,12 +131,14 @@ impl Bench {
             let begin = match protocol {
                 Protocol::Tcp => tcp(client, vip).syn(),
                 Protocol::Udp => udp(client, vip),
+                Protocol::Sctp => sctp(client, vip, chunk::INIT),
             };
             let (_, sent) = self.pass(WAN, [client, vip], protocol, &begin, LAN);
             let (local, real) = (sent.source, sent.destination);
             let answer = match protocol {
                 Protocol::Tcp => tcp(real, local).syn().ack(1),
                 Protocol::Udp => udp(real, local),
+                Protocol::Sctp => sctp(real, local, chunk::INIT_ACK),
             };
             let answer = answer.macs(real_server_mac(real.ip()), LAN_MAC);
             let (_, back) = self.pass(LAN, [real, local], protocol, &answer, WAN);
@@ -140,6 +147,7 @@ impl Bench {
             let more = match protocol {
                 Protocol::Tcp => tcp(client, vip).seq(1).ack(1),
                 Protocol::Udp => udp(client, vip),
+                Protocol::Sctp => sctp(client, vip, chunk::COOKIE_ECHO),
             };
             let more = more.macs(ROUTER_MAC, mac);
             let (_, sent) = self.pass(later, [client, vip], protocol, &more, LAN);
@@ -147,6 +155,7 @@ impl Bench {
             let answer = match protocol {
                 Protocol::Tcp => tcp(real, local).seq(1).ack(1),
                 Protocol::Udp => udp(real, local),
+                Protocol::Sctp => sctp(real, local, chunk::COOKIE_ACK),
             };
             let answer = answer.macs(real_server_mac(real.ip()), LAN_MAC);
             self.pass(LAN, [real, local], protocol, &answer, WAN);
@@ -177,6 +186,7 @@ impl Bench {
             let quoted = |from: Endpoint, to: Endpoint| match protocol {
                 Protocol::Tcp => tcp(from, to).seq(1).ack(1).packet_bytes(),
                 Protocol::Udp => udp(from, to).packet_bytes(),
+                Protocol::Sctp => sctp(from, to, chunk::DATA).packet_bytes(),
             };
             let kind = |sender: &Endpoint| if sender.is_ipv4() { [3, 3] } else { [1, 4] };
             let from_server = icmp(*real, *local, kind(real), [0; 4])
@@ -408,6 +418,26 @@ fn where_l4_ports_are_not_hashed_the_lip_is_chosen() {
         WAN,
         0..1,
     );
+}
+
+/// Nobody knows what a NIC hashes of SCTP, nor is it asked: its flows go by weir's own rules, cost a hop where the NIC has
+/// another opinion, and none is lost.
+#[test]
+fn sctp_reaches_its_owner_whatever_is_hashed() {
+    for hashed in [Hashed::L4Ports, Hashed::Addresses, Hashed::Nothing] {
+        let told = nic(0, all(hashed));
+        for lips in [ONE_LIP, EIGHT_LIPS] {
+            for family in FAMILIES {
+                let mut bench = Bench::new(Protocol::Sctp, lips, |site| {
+                    site.rss_on_wan(&told).rss_on_lan(&told)
+                })
+                .nics(Some(&told), Some(&told));
+                let n = bench.run(Protocol::Sctp, family, WAN);
+                assert!((ALL / 4..ALL * 3 / 4).contains(&n), "{n} handed over");
+                assert!((0..N_WORKERS).all(|worker| bench.n_connections(worker) > 10));
+            }
+        }
+    }
 }
 
 /// With one LIP all replies fall on one queue: those of the other worker's connections are handed over, none is lost.
