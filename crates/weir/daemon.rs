@@ -20,7 +20,7 @@ use weir_admin::{
 use weir_config::ipvs::{Edit, EditError, Timeouts, running};
 use weir_config::{Change, Config, compile};
 use weir_director::DropReason;
-use weir_worker::Counters;
+use weir_worker::{Counters, DestinationCounters};
 
 use crate::appliance::Appliance;
 use crate::statistics::Statistics;
@@ -182,7 +182,15 @@ impl Running {
         let now = Instant::now();
         let mut way = Way::new(&mut control.slow_path, now);
         let compiled = numbers.compile(config, &mut way, |id| {
-            published.iter().map(|published| published.load(id)).sum()
+            let counted = published.iter().map(|it| it.destination(id)).sum();
+            let DestinationCounters {
+                mut load,
+                templates,
+                ..
+            } = counted;
+            // What a template leads to is in use too.
+            load.inactive = load.inactive.saturating_add(templates as u32);
+            load
         });
         let newly_needed = way.needed;
         if compiled.is_ok() {

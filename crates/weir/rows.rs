@@ -62,15 +62,15 @@ pub(crate) fn listed(
     let name = entry.service.name;
     let (totals, rates) = statistics.service(name);
     let servers = entry.servers.iter().map(|server| {
-        let load = compile::key_of(name)
-            .map(|key| count(&key, server.address, appliance).load)
+        let counted = compile::key_of(name)
+            .map(|key| count(&key, server.address, appliance))
             .unwrap_or_default();
         let (totals, rates) = statistics.server(name, server.address);
         ListedServer {
             server: *server,
-            active: load.active,
-            inactive: load.inactive,
-            persistent: 0,
+            active: counted.load.active,
+            inactive: counted.load.inactive,
+            persistent: counted.templates.try_into().unwrap_or(u32::MAX),
             totals,
             rates,
         }

@@ -6,19 +6,20 @@
 //! Does not know: MAC addresses; the numbers of next hops are asked for.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use weir_director::{
     AddressUse, DestinationId, Encapsulation, L4PortRange, Load, LocalAddresses, LocalPool,
     NextHopId, PortId, RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings,
-    State, Thresholds, Timeouts, Tunnel, TunnelId,
+    State, Thresholds, Tick, Timeouts, Tunnel, TunnelId,
 };
 
 use crate::config::{self, Config};
 use crate::dip;
-use crate::ipvs::{ServiceName, Transport};
+use crate::ipvs::{Netmask, Persistence, ServiceName, Transport};
 use crate::tunnels::Tunnels;
 
 /// The parts of a snapshot that come from the configuration.
@@ -313,6 +314,7 @@ impl Numbers {
             schedule,
             destinations,
             one_packet: service.one_packet,
+            persistence: service.persistence.as_ref().map(persistence),
             version,
         })
     }
@@ -421,6 +423,19 @@ pub fn key_of(name: ServiceName) -> Option<ServiceKey> {
         protocol,
         virtual_endpoint: endpoint,
     })
+}
+
+fn persistence(Persistence { timeout_s, netmask }: &Persistence) -> weir_director::Persistence {
+    weir_director::Persistence {
+        timeout_ticks: Tick::span(Duration::from_secs((*timeout_s).into())),
+        mask: match *netmask {
+            Netmask::V4(mask) => mask.into(),
+            Netmask::V6(length) => {
+                let bits = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+                Ipv6Addr::from_bits(bits).into()
+            }
+        },
+    }
 }
 
 /// The weights of a service's destinations; for one that drains the last it had, as long as it stays in the service.
@@ -666,7 +681,7 @@ mod tests {
             services: [(vip: "192.0.2.100:53", protocol: Udp, method: Dr, one_packet: true, destinations: [
                 (address: "10.0.0.11:53", upper_threshold: 9, lower_threshold: 4), (address: "10.0.0.12:53"),
             ])],
-            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1),
+            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1, expire_quiescent_template: 1),
             removed_destination: Ipvs,
         )"#;
         let config = Config::parse(text, "test.ron", &[0]).unwrap();
@@ -688,6 +703,7 @@ mod tests {
             sloppy_sctp: true,
             reuse: weir_director::Reuse::OverOrFinWait,
             ends_with_destination: true,
+            expire_quiescent_template: true,
         };
         assert_eq!(settings.ipvs, expected);
         let removed = weir_director::RemovedDestination::Ipvs;

@@ -335,19 +335,20 @@ pub(crate) fn write_marked(marked: &MarkedService) -> String {
     options.to_string(marked).unwrap_or_default()
 }
 
-/// As the configuration has it: `(sloppy_tcp: 0, sloppy_sctp: 0, conn_reuse_mode: 1, expire_nodest_conn: 0)`.
+/// As the configuration has it: `(sloppy_tcp: 0, conn_reuse_mode: 1, …)`.
 fn write_ipvs(settings: &IpvsSettings) -> String {
-    let numbers = ipvs_numbers(settings).map(|(key, number)| format!("{key}: {number}"));
+    let numbers = ipvs_numbers(settings).map(|(name, number)| format!("{name}: {number}"));
     format!("({})", numbers.join(", "))
 }
 
 /// By the names and in the numbers of IPVS.
-pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 4] {
+pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 5] {
     let IpvsSettings {
         sloppy_tcp,
         sloppy_sctp,
         reuse,
         ends_with_destination,
+        expire_quiescent_template,
     } = settings;
     let reuse_mode = match reuse {
         Reuse::Never => 0,
@@ -359,6 +360,10 @@ pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 4] {
         ("sloppy_sctp", u8::from(*sloppy_sctp)),
         ("conn_reuse_mode", reuse_mode),
         ("expire_nodest_conn", u8::from(*ends_with_destination)),
+        (
+            "expire_quiescent_template",
+            u8::from(*expire_quiescent_template),
+        ),
     ]
 }
 

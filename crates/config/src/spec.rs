@@ -213,10 +213,8 @@ pub(crate) struct TimeoutsSpec {
 pub(crate) struct NotBuilt;
 
 /// Keys of features to come, by the name RON errors give the holder: not to be proposed for a key that is unknown.
-pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 2] = [
-    ("runtime", &["metrics"]),
-    ("service", &["persistence", "health"]),
-];
+pub(crate) const KEYS_TO_COME: [(&str, &[&str]); 2] =
+    [("runtime", &["metrics"]), ("service", &["health"])];
 
 impl<'de> Deserialize<'de> for NotBuilt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -129,13 +129,8 @@ fn a_service_of_sctp_is_one_beside_that_of_tcp() {
 #[test]
 fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
     let before = config("");
-    let persistent = VirtualService {
-        persistence: Some(Persistence {
-            timeout_s: 300,
-            netmask: Netmask::host(Family::Ipv4),
-        }),
-        ..service("192.0.2.101:80", "rr")
-    };
+    // A port's own address.
+    let own = service("10.0.0.1:80", "rr");
     let edits = [
         Edit::AddService(service(VIP, "rr")),
         Edit::AddService(service(VIP, "rr")),
@@ -144,7 +139,7 @@ fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
         // Where IPVS has no word against it, the director has.
         add_server(VIP, server("10.9.9.9:80", 1)),
         add_server(VIP, server("10.0.0.11:80", 1)),
-        Edit::AddService(persistent),
+        Edit::AddService(own),
         add_server(VIP, server("10.0.0.12:80", 1)),
     ];
     let (after, outcomes) = edit(&before, &edits);
@@ -166,7 +161,7 @@ fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
             "",
             "no port's subnet and no route leads to the real server 10.9.9.9; add a route, or correct the address",
             "Destination already exists",
-            "`persistence` is not built yet; remove it",
+            "the VIP 10.0.0.1 is port \"lan\"'s own address; give the service an address of its own",
             "",
         ]
     );

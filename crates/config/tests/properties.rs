@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
+use weir_config::ipvs::{Netmask, Persistence};
 use weir_config::{
     AddressRange, ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions,
     Idle, IpvsSettings, LocalPool, LocalPorts, Memory, Method, Port, Protocol, RemovedDestination,
@@ -19,6 +20,14 @@ fn v4(port: u8, host: u8) -> IpAddr {
 
 fn v6(port: u8, host: u8) -> IpAddr {
     Ipv6Addr::new(0x2001, 0xdb8, port.into(), 0, 0, 0, 0, host.into()).into()
+}
+
+/// IPv4 netmasks: prefixes, and such as have holes.
+fn mask() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        (1..=32_u32).prop_map(|n| u32::MAX << (32 - n)),
+        any::<u32>()
+    ]
 }
 
 fn runtime() -> impl Strategy<Value = Runtime> {
@@ -164,8 +173,11 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         ),
         1..=4_u8,
         1..=3_u16,
-        select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),
-        scheduler(),
+        (
+            select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp]),
+            scheduler(),
+            prop::option::of((1..=31 * 86_400_u32, mask(), 1..=128_u8)),
+        ),
         select(pools),
         prop::collection::vec(destination, 0..5),
     )
@@ -174,11 +186,17 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                 (is_ipv4, one_packet, wanted),
                 vip,
                 vport,
-                protocol,
-                scheduler,
+                (protocol, scheduler, persistence),
                 local_pool,
                 destinations,
             )| {
+                let persistence = persistence.map(|(timeout_s, mask, length)| Persistence {
+                    timeout_s,
+                    netmask: match is_ipv4 {
+                        true => Netmask::V4(Ipv4Addr::from_bits(mask)),
+                        false => Netmask::V6(length),
+                    },
+                });
                 let address = |port, host| {
                     if is_ipv4 {
                         v4(port, host)
@@ -216,11 +234,11 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                         .all(|destination| destination.method.is_some());
                 Service {
                     scheduler_flags: Default::default(),
-                    persistence: None,
                     one_packet: one_packet && may_be_one_packet,
                     protocol,
                     vip: SocketAddr::new(address(99, vip), vport),
                     scheduler,
+                    persistence,
                     method: Method::FullNat(FullNat {
                         local_pool,
                         client_address,
@@ -234,13 +252,23 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
 fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
     let reuse = select(vec![Reuse::Never, Reuse::Over, Reuse::OverOrFinWait]);
     let removed = select(vec![RemovedDestination::Finish, RemovedDestination::Ipvs]);
-    (any::<[bool; 3]>(), reuse, removed).prop_map(
-        |([sloppy_tcp, sloppy_sctp, ends_with_destination], reuse, removed)| {
+    (any::<[bool; 4]>(), reuse, removed).prop_map(
+        |(
+            [
+                sloppy_tcp,
+                sloppy_sctp,
+                ends_with_destination,
+                expire_quiescent_template,
+            ],
+            reuse,
+            removed,
+        )| {
             let settings = IpvsSettings {
                 sloppy_tcp,
                 sloppy_sctp,
                 reuse,
                 ends_with_destination,
+                expire_quiescent_template,
             };
             (settings, removed)
         },

@@ -90,16 +90,12 @@ fn the_manual_s_example_lacks_only_what_is_to_come() {
     assert_eq!(
         errors.to_string(),
         "example.ron:9:9: `metrics` is not built yet; remove it\n\
-         example.ron:25:13: `persistence` is not built yet; remove it\n\
          example.ron:26:13: `health` is not built yet; remove it"
     );
-    let built = EXAMPLE
-        .replace("metrics: \"127.0.0.1:9101\",", "")
-        .replace("persistence: (timeout: \"300s\", netmask: 32),", "")
-        .replace(
-            "health: Tcp(interval: \"2s\", timeout: \"1s\", fall: 3, rise: 2),",
-            "",
-        );
+    let built = EXAMPLE.replace("metrics: \"127.0.0.1:9101\",", "").replace(
+        "health: Tcp(interval: \"2s\", timeout: \"1s\", fall: 3, rise: 2),",
+        "",
+    );
     let config =
         Config::parse(&built, "example.ron", &CPUS).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.runtime.workers, [1, 2]);

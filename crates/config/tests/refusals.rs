@@ -123,7 +123,7 @@ fn syntax_and_types() {
         (
             "scheduler: Wlc",
             "shceduler: Wlc",
-            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, scheduler_flags, method, destinations, one_packet",
+            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, scheduler_flags, method, destinations, persistence, one_packet",
         ),
         (
             "connections: 1000",
@@ -273,8 +273,13 @@ fn not_built_yet() {
         ),
         (
             "scheduler: Wlc",
-            "persistence: (timeout: \"300s\", netmask: 32)",
-            "w.ron:15:13: `persistence` is not built yet; remove it",
+            "persistence: (netmask: 33)",
+            "w.ron:15:26: 33 is no netmask for IPv4; write a prefix length from 0 to 32, or a mask like \"255.255.255.0\"",
+        ),
+        (
+            "scheduler: Wlc",
+            "persistence: (timeout: \"1500ms\")",
+            "w.ron:15:26: a client cannot keep its destination for 1500ms; write whole seconds, from 1s to 744h",
         ),
         (
             "scheduler: Wlc",

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use weir_memory::{MapError, Pages};
 use weir_wire::ethernet::{self, Mac};
-use weir_wire::{Content, Headers, Packet, ParseError};
+use weir_wire::{Content, Fragment, Headers, Packet, ParseError};
 
-use crate::connection::{Candidate, ConnectionView, Found, TableUsage};
+use crate::connection::{Candidate, ConnectionView, Found, Note, Table, TableUsage};
 use crate::fate::{self, Fate};
 use crate::ledger::Ledger;
 use crate::open::{self, Newcomer, Way};
+use crate::persistence::{self, Choice};
 use crate::totals::{DestinationTotals, Load};
 use crate::{
     DestinationId, DropReason, HoldPlace, PortId, Seed, Settled, Snapshot, Tick, Verdict, WorkerId,
@@ -128,24 +129,7 @@ impl Director {
             lookups,
         } = self;
         let lookups = &mut lookups[..packets.len().min(BURST)];
-        // (1) Parse, hash, ask for the bucket.
-        for (packet, lookup) in packets.iter().zip(lookups.iter_mut()) {
-            let frame = packet.frame();
-            lookup.parsed = lookup.headers.parse_into(frame);
-            lookup.is_to_us = is_to_us(frame, arrival);
-            if lookup.parsed.is_ok() {
-                lookup.hash = ledger.table.hash(&lookup.headers.key);
-                ledger.table.prefetch(lookup.hash);
-            }
-        }
-        // (2) Match tags, ask for the connection.
-        for lookup in lookups.iter_mut() {
-            lookup.candidate = if lookup.parsed.is_ok() {
-                ledger.table.guess(lookup.hash, lookup.headers.is_ipv6())
-            } else {
-                Candidate::NONE
-            };
-        }
+        look_up(packets, arrival, &ledger.table, lookups);
         // (3) Decide and rewrite.
         for ((packet, lookup), verdict) in packets.iter_mut().zip(lookups.iter()).zip(verdicts) {
             let way = match find(lookup, ledger) {
@@ -172,6 +156,63 @@ impl Director {
                 Err(verdict) => verdict,
             };
         }
+    }
+
+    /// Chooses a destination for a client whose template this worker has ([`Verdict::Consult`]); the verdict is the
+    /// packet's end.
+    #[cold]
+    pub fn choose(&mut self, packet: &Packet<'_>, now: Tick) -> Result<Choice, Verdict> {
+        let frame = packet.frame();
+        // Not by `parse_into`: with a second caller in this crate it is no longer a part of `process`'s loop.
+        let mut headers = Headers::parse(frame);
+        if headers.as_ref().err() == Some(&ParseError::Fragment) {
+            // The first one of its datagram: no other asks.
+            headers = Fragment::parse(frame).map(|fragment| fragment.headers);
+        }
+        let headers = headers.map_err(|error| Verdict::Drop(error.into()))?;
+        persistence::choose_for_other(&headers, &mut self.ledger, &self.snapshot, now)
+    }
+
+    /// Decides on a packet that comes back from there.
+    #[cold]
+    pub fn process_chosen(
+        &mut self,
+        packet: &mut Packet<'_>,
+        choice: Choice,
+        now: Tick,
+    ) -> Verdict {
+        self.ledger.choice = Some(choice);
+        let mut verdicts = [Verdict::Drop(DropReason::NoBuffer); BURST];
+        // Borrowed for one packet: `process` takes a burst.
+        let packets = std::slice::from_mut(packet);
+        self.process(packets, Arrival::HandedOver, now, &mut verdicts);
+        // Its connection was there by now, or it was refused before anybody asked for the choice.
+        if let Some(unused) = self.ledger.choice.take() {
+            self.give_back(unused);
+        }
+        verdicts[0]
+    }
+
+    /// A choice comes to nothing.
+    #[cold]
+    pub fn give_back(&mut self, choice: Choice) {
+        self.ledger.table.release(choice.sponsor());
+    }
+
+    /// What this worker has to tell another; it waits until [`Self::note_is_sent`].
+    #[inline]
+    pub fn next_note(&self) -> Option<Note> {
+        self.ledger.table.next_note()
+    }
+
+    /// The note is on its way.
+    pub fn note_is_sent(&mut self) {
+        self.ledger.table.note_is_sent();
+    }
+
+    /// What another worker tells.
+    pub fn take_note(&mut self, note: Note) {
+        self.ledger.table.take_note(note);
     }
 
     /// Ends connections whose time is over, looking at about `budget` of them. Returns how many it looked at.
@@ -223,6 +264,29 @@ impl Director {
     /// Tells the load that all other workers have published for a destination.
     pub fn set_load_elsewhere(&mut self, id: DestinationId, load: Load) {
         self.ledger.set_load_elsewhere(id, load, &self.snapshot);
+    }
+}
+
+/// The first two passes. Apart, so that they have all registers, whatever the third makes of packets.
+#[inline(never)]
+fn look_up(packets: &[Packet<'_>], arrival: Arrival, table: &Table, lookups: &mut [Lookup]) {
+    // (1) Parse, hash, ask for the bucket.
+    for (packet, lookup) in packets.iter().zip(lookups.iter_mut()) {
+        let frame = packet.frame();
+        lookup.parsed = lookup.headers.parse_into(frame);
+        lookup.is_to_us = is_to_us(frame, arrival);
+        if lookup.parsed.is_ok() {
+            lookup.hash = table.hash(&lookup.headers.key);
+            table.prefetch(lookup.hash);
+        }
+    }
+    // (2) Match tags, ask for the connection.
+    for lookup in lookups.iter_mut() {
+        lookup.candidate = if lookup.parsed.is_ok() {
+            table.guess(lookup.hash, lookup.headers.is_ipv6())
+        } else {
+            Candidate::NONE
+        };
     }
 }
 

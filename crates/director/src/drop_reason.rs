@@ -113,6 +113,8 @@ drop_reasons! {
     LocalPortsExhausted = "local_ports_exhausted": "No local address has an L4 port left for this destination; add local addresses.",
     /// Another connection of the same client's L4 port goes to the same real server.
     NatFlowTaken = "nat_flow_taken": "Under NAT, another connection of this client's L4 port goes to the same real server already, by way of another service, and replies could not be told apart.",
+    /// Two workers did not go by the same snapshot when one chose for the other.
+    ChoiceOutdated = "choice_outdated": "While a persistent service changed, one worker chose a destination for another that knew it no more, or not yet; lasts for microseconds.",
     /// The connection table is full.
     TableFull = "table_full": "The connection table is full and nothing in it may be evicted; raise `connections`.",
     /// No route leads back to the client.

@@ -83,12 +83,14 @@ fn begins_anew(
     snapshot: &Snapshot,
 ) -> bool {
     let settings = &snapshot.settings.ipvs;
-    let takes_fin_wait = match settings.reuse {
-        Reuse::Never => return false,
-        Reuse::Over => false,
-        Reuse::OverOrFinWait => connection.flags.has(Flags::ONE_WAY),
-    };
+    // A template's connections go on with their own real server, whatever state they are in (`is_new_conn_expected`).
+    let is_sponsored = connection.flags.has(Flags::SPONSORED);
     let may_be_followed = || {
+        let takes_fin_wait = match settings.reuse {
+            Reuse::Never => return false,
+            Reuse::Over => false,
+            Reuse::OverOrFinWait => connection.flags.has(Flags::ONE_WAY),
+        };
         connection
             .state()
             .is_some_and(|state| state.is_over() || takes_fin_wait && state == State::FinWait)
@@ -107,5 +109,5 @@ fn begins_anew(
             headers.tcp_flags.is_opening()
         }
     };
-    is_opening && (may_be_followed() || drains())
+    is_opening && (!is_sponsored && may_be_followed() || drains())
 }

@@ -8,10 +8,12 @@ use weir_memory::{MapError, MappedSlice, Pages};
 use weir_wire::{FlowKey, sctp, tcp};
 
 use crate::connection::{
-    Connection, EntryId, Flags, Found, NewConnection, Room, Sight, Table, TableFull, TcpEvent,
+    Connection, EntryId, Flags, Found, Keys, NewConnection, NewTemplate, Room, Sight, Table,
+    TableFull, TcpEvent,
 };
 use crate::fragments::Store;
 use crate::identification::Identifications;
+use crate::persistence::Choice;
 use crate::scheduler::Records;
 use crate::threshold::Overloads;
 use crate::totals::{DestinationTotals, Load};
@@ -21,6 +23,8 @@ use crate::{
 
 pub(crate) struct Ledger {
     pub(crate) table: Table,
+    /// The choice that has come back with the packet that is being decided on, until a connection is opened by it.
+    pub(crate) choice: Option<Choice>,
     /// By `DestinationId`. Sparse: memory is spent on those in use.
     pub(crate) destinations: MappedSlice<DestinationTotals>,
     /// By `DestinationId`: living connections, this worker's and those of all others as they last published them. Apart
@@ -50,7 +54,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(me: WorkerId, sizes: Sizes, seed: Seed, now: Tick) -> Result<Self, MapError> {
         Ok(Self {
-            table: Table::new(sizes, seed, now)?,
+            table: Table::new(sizes, seed, now)?.of(me),
+            choice: None,
             destinations: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             loads: MappedSlice::new(DestinationId::LIMIT as usize, Pages::Sparse)?,
             overloads: Overloads::new()?,
@@ -75,15 +80,7 @@ impl Ledger {
         let timeouts = &snapshot.settings.timeouts;
         let mut opened = self.table.insert(new, now, timeouts);
         if opened.is_err() {
-            let room = if new.keys.has_ipv6() {
-                Room::Pair
-            } else {
-                Room::Line
-            };
-            for victim in self.table.evict(room, now).into_iter().flatten() {
-                self.discharge(&victim, snapshot);
-                self.n_evicted += 1;
-            }
+            self.make_room(&new.keys, now, snapshot);
             opened = self.table.insert(new, now, timeouts);
         }
         let id = opened?;
@@ -97,6 +94,45 @@ impl Ledger {
         self.overloads
             .judge(new.destination, self.loads[destination], thresholds);
         Ok(id)
+    }
+
+    /// Ends what is worth least in favour of a connection or template with these keys.
+    #[cold]
+    fn make_room(&mut self, keys: &Keys, now: Tick, snapshot: &Snapshot) {
+        let room = if keys.has_ipv6() {
+            Room::Pair
+        } else {
+            Room::Line
+        };
+        for victim in self.table.evict(room, now).into_iter().flatten() {
+            self.discharge(&victim, snapshot);
+            self.n_evicted += 1;
+        }
+    }
+
+    /// Makes a template, if need be in the place of what is worth less.
+    pub(crate) fn open_template(
+        &mut self,
+        new: &NewTemplate,
+        now: Tick,
+        snapshot: &Snapshot,
+    ) -> Result<EntryId, TableFull> {
+        let mut opened = self.table.insert_template(new, now);
+        if opened.is_err() {
+            self.make_room(&new.keys, now, snapshot);
+            opened = self.table.insert_template(new, now);
+        }
+        let id = opened?;
+        self.destinations[new.destination.0 as usize].templates += 1;
+        Ok(id)
+    }
+
+    /// Makes an existing template lead elsewhere.
+    pub(crate) fn turn_template(&mut self, id: EntryId, new: &NewTemplate, now: Tick) {
+        let before = self.table.get(id).destination as usize;
+        self.destinations[before].templates -= 1;
+        self.destinations[new.destination.0 as usize].templates += 1;
+        self.table.turn_template(id, new, now);
     }
 
     /// Ends a connection.
@@ -207,6 +243,10 @@ impl Ledger {
             *load.counter(before) -= 1;
             *load.counter(after) += 1;
         }
+        let stands = matches!(after, State::Established | State::SctpEstablished);
+        if stands && self.table.get(id).flags.has(Flags::SPONSORED) {
+            self.table.assure_of(id);
+        }
         if after == State::SynRecv {
             self.table.get_mut(id).begin_anew();
         }
@@ -288,7 +328,9 @@ fn discharge(
     ended: &Connection,
 ) {
     let destination = ended.destination as usize;
-    if let Some(state) = ended.state() {
+    if ended.flags.has(Flags::TEMPLATE) {
+        destinations[destination].templates -= 1;
+    } else if let Some(state) = ended.state() {
         *destinations[destination].load.counter(state) -= 1;
         *loads[destination].counter(state) -= 1;
         let id = DestinationId(ended.destination);

@@ -5,7 +5,8 @@
 //! Does not know: how packets are rewritten.
 //!
 //! How it works: (1) is it to us at all; (2) is it ours, or another worker's; (3) does a service want it; (4) where is the
-//! client; (5) which destination; (6) what its method needs (`server_side`).
+//! client; (5) which destination, of which another worker may have to be asked (`persistence`); (6) what its method needs
+//! (`server_side`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use weir_wire::sctp::Chunk;
 use weir_wire::{Content, Headers, Protocol, ipv4, sctp, tcp};
 
 use crate::address::AddressUse;
-use crate::connection::{EntryId, Found, Keys, NewConnection, TcpEvent};
+use crate::connection::{EntryId, Flags, Found, Keys, NewConnection, Sponsor, TcpEvent};
 use crate::forward;
 use crate::ledger::Ledger;
+use crate::persistence;
 use crate::scheduler::Applicant;
 use crate::server_side::ServerSide;
-use crate::service::{Service, ServiceKey};
+use crate::service::{Destination, Service, ServiceKey};
 use crate::{
     Direction, DropReason, NextHopId, PuntReason, Snapshot, State, Tick, Verdict, WorkerId,
 };
@@ -251,12 +253,73 @@ fn open_for(
         virtual_endpoint: client.destination(),
         now,
     };
-    let overloads = ledger.overloads.view(snapshot.services.thresholds());
-    let records = &mut ledger.scheduler_records;
-    let destination = service
-        .pick(&applicant, records, &ledger.loads, overloads)
-        .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
-    // (6)
+    let (destination, sponsor) = match &service.persistence {
+        None => {
+            let overloads = ledger.overloads.view(snapshot.services.thresholds());
+            let records = &mut ledger.scheduler_records;
+            let destination = service
+                .pick(&applicant, records, &ledger.loads, overloads)
+                .ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+            (destination, None)
+        }
+        Some(persistence) => {
+            let me = newcomer.me;
+            let (destination, sponsor) =
+                persistence::choice(service, persistence, &applicant, me, ledger, snapshot)?;
+            (destination, Some(sponsor))
+        }
+    };
+    let target = Target {
+        destination,
+        back,
+        flags: match sponsor {
+            None => Flags::default(),
+            Some(_) => Flags::SPONSORED,
+        },
+    };
+    let opened = open_to(service, &target, frame, newcomer, ledger, snapshot, now);
+    if let Some(sponsor) = sponsor {
+        settle(sponsor, opened, ledger);
+    }
+    opened
+}
+
+/// A template's choice was followed, or came to nothing.
+#[cold]
+fn settle(sponsor: Sponsor, opened: Result<EntryId, Verdict>, ledger: &mut Ledger) {
+    match opened {
+        Ok(id) => ledger.table.set_sponsor(id, sponsor),
+        Err(_) => ledger.table.release(sponsor),
+    }
+}
+
+/// What (4) and (5) have found.
+struct Target<'a> {
+    destination: &'a Destination,
+    /// The next hop to the client, where replies come by.
+    back: Option<NextHopId>,
+    /// Beside those that the method brings.
+    flags: Flags,
+}
+
+/// (6), and the connection.
+#[inline(always)]
+fn open_to(
+    service: &Service,
+    target: &Target<'_>,
+    frame: &[u8],
+    newcomer: &Newcomer<'_>,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Result<EntryId, Verdict> {
+    let Target {
+        destination,
+        back,
+        flags,
+    } = *target;
+    let headers = newcomer.headers;
+    let client = headers.key;
     let server_side = ServerSide::find(service, destination, newcomer, ledger, snapshot, now)?;
     let final_sequence = server_side
         .taken_over
@@ -272,7 +335,7 @@ fn open_for(
         keys: Keys([client, server_side.key]),
         hashes: [newcomer.hash, server_side.hash],
         state: initial_state(headers),
-        flags: server_side.flags,
+        flags: server_side.flags.with(flags),
         next_hops: [
             destination.next_hop,
             server_side.tunnel.or(back).unwrap_or(destination.next_hop),

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use weir_wire::{Endpoint, Protocol};
 
-use crate::{DestinationId, LocalPool, NextHopId, Schedule, ServiceId, Thresholds, TunnelId};
+use crate::{
+    DestinationId, LocalPool, NextHopId, Persistence, Schedule, ServiceId, Thresholds, TunnelId,
+};
 
 /// What names a service: protocol, VIP and vport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +109,8 @@ pub struct Service {
     pub destinations: Vec<Destination>,
     /// Each datagram is scheduled for itself, and no connection stays (one-packet scheduling). For UDP alone.
     pub one_packet: bool,
+    /// How long a client keeps its destination; `None`: it is picked anew for each connection.
+    pub persistence: Option<Persistence>,
     /// Changes whenever destinations or weights do: a scheduler that keeps a place starts anew.
     pub version: u32,
 }

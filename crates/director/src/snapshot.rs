@@ -62,6 +62,8 @@ pub struct IpvsSettings {
     /// A connection ends with its destination: at its next packet when that was removed, at its next SYN when that has
     /// weight 0 (`expire_nodest_conn`).
     pub ends_with_destination: bool,
+    /// A template whose destination has weight 0 leads there no more (`expire_quiescent_template`).
+    pub expire_quiescent_template: bool,
 }
 
 /// Which connections a SYN or INIT with their client's address and L4 port takes the place of; of others it is a packet.

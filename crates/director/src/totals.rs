@@ -55,6 +55,8 @@ pub struct DestinationTotals {
     pub local_ports_exhausted: u32,
     /// Where the search for a local port goes on.
     pub(crate) local_port_cursor: u32,
+    /// This worker's templates (persistence) that lead here.
+    pub templates: u32,
     /// Fills the line up.
-    pub(crate) reserved: u64,
+    pub(crate) reserved: u32,
 }

@@ -18,6 +18,9 @@ pub enum Verdict {
     /// now ends there ([`DropReason::FragmentStoreFull`]). What becomes of it, [`Director::settle`](crate::Director::settle)
     /// tells.
     Hold(HoldPlace),
+    /// This worker, whose template its client has, chooses its destination: it goes there and comes back with the choice;
+    /// it is unchanged.
+    Consult(WorkerId),
     /// The control thread deals with it; it is unchanged.
     Punt(PuntReason),
     /// It ends here.

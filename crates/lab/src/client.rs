@@ -44,11 +44,23 @@ pub fn url(address: IpAddr, l4_port: u16) -> String {
 ///
 /// Errors: any of them failed or was answered by something else than 200.
 pub fn curl(client: &Namespace, url: &str, count: usize) -> Result<Vec<Answered>> {
-    let text = run(curl_command(client).args([
-        "--max-time",
-        REQUEST_LIMIT_S,
-        &format!("{url}/[1-{count}]"),
-    ]))?;
+    requests(curl_command(client), url, count)
+}
+
+/// The same from an address of the client's choice.
+pub fn curl_from(
+    client: &Namespace,
+    source: IpAddr,
+    url: &str,
+    count: usize,
+) -> Result<Vec<Answered>> {
+    let mut command = curl_command(client);
+    command.args(["--interface", &source.to_string()]);
+    requests(command, url, count)
+}
+
+fn requests(mut curl: Command, url: &str, count: usize) -> Result<Vec<Answered>> {
+    let text = run(curl.args(["--max-time", REQUEST_LIMIT_S, &format!("{url}/[1-{count}]")]))?;
     let answers = answers(&text)?;
     ensure!(
         answers.len() == count,

@@ -104,6 +104,7 @@ impl Rig {
         for director in &mut self.directors {
             while director.expire(self.now, 64) != 0 {}
         }
+        self.carry_notes();
         self.settle();
     }
 
@@ -201,8 +202,47 @@ impl Rig {
                     self.ended.push(DropReason::FragmentStoreFull);
                 }
             }
+            if let Verdict::Consult(other) = outcome.verdict {
+                let was_handed_off = outcome.was_handed_off;
+                *outcome = self.consult(other, outcome.worker, frame);
+                outcome.was_handed_off = was_handed_off;
+            }
         }
         outcomes
+    }
+
+    /// Asks a worker for a choice, and gives it back with the frame to the one that asked.
+    #[track_caller]
+    fn consult(&mut self, other: WorkerId, worker: WorkerId, frame: &[u8]) -> Outcome {
+        assert_ne!(other, worker, "asks itself");
+        let mut buffer = TestBuffer::with_headroom(frame, self.headroom);
+        let chosen = self.directors[usize::from(other.0)].choose(&buffer.packet(), self.now);
+        assert_eq!(buffer.frame(), frame, "asking changed the frame");
+        let verdict = match chosen {
+            Ok(choice) => self.directors[usize::from(worker.0)].process_chosen(
+                &mut buffer.packet(),
+                choice,
+                self.now,
+            ),
+            Err(verdict) => verdict,
+        };
+        assert!(!matches!(verdict, Verdict::Consult(_)), "asked twice");
+        Outcome {
+            verdict,
+            worker,
+            was_handed_off: false,
+            frame: buffer.frame().to_vec(),
+        }
+    }
+
+    /// Carries the workers' notes to each other.
+    pub fn carry_notes(&mut self) {
+        for worker in 0..self.directors.len() {
+            while let Some(note) = self.directors[worker].next_note() {
+                self.directors[worker].note_is_sent();
+                self.directors[usize::from(note.owner().0)].take_note(note);
+            }
+        }
     }
 
     #[track_caller]
@@ -223,6 +263,7 @@ impl Rig {
                     Verdict::Transmit(port) => assert_ne!(port, PortId(u8::MAX), "no verdict"),
                     Verdict::HandOff(_)
                     | Verdict::Hold(_)
+                    | Verdict::Consult(_)
                     | Verdict::Punt(_)
                     | Verdict::Drop(_) => {
                         assert_eq!(buffer.frame(), *frame, "{verdict:?} changed the frame");
@@ -271,7 +312,11 @@ impl Outcome {
     pub fn sent(&self) -> Decoded {
         match self.verdict {
             Verdict::Transmit(_) => decode(&self.frame),
-            Verdict::HandOff(_) | Verdict::Hold(_) | Verdict::Punt(_) | Verdict::Drop(_) => {
+            Verdict::HandOff(_)
+            | Verdict::Hold(_)
+            | Verdict::Consult(_)
+            | Verdict::Punt(_)
+            | Verdict::Drop(_) => {
                 panic!("not transmitted: {:?}", self.verdict)
             }
         }

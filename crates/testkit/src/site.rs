@@ -12,13 +12,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_director::{
     AddressUse, ClientAddress, Destination, DestinationId, Encapsulation, Generation, HashOptions,
     IpvsSettings, L4PortRange, Link, LocalAddresses, LocalPool, Method, NextHop, NextHopId,
-    NextHops, PortId, RemovedDestination, Route, RouteTarget, Routes, Rss, Schedule, Scheduler,
-    Seed, Service, ServiceId, ServiceKey, Services, Settings, Snapshot, Steering, Thresholds,
-    Timeouts, Tunnel, TunnelId,
+    NextHops, Persistence, PortId, RemovedDestination, Route, RouteTarget, Routes, Rss, Schedule,
+    Scheduler, Seed, Service, ServiceId, ServiceKey, Services, Settings, Snapshot, Steering,
+    Thresholds, Tick, Timeouts, Tunnel, TunnelId,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{L4Port, Protocol};
@@ -194,6 +195,7 @@ pub struct Site {
     one_packet: bool,
     former_nat: Vec<(ServiceKey, IpAddr)>,
     client_address: ClientAddress,
+    persistence: Option<Persistence>,
     tunnels: Vec<Tunnel>,
     /// How the port towards the clients spreads packets, if it tells.
     clients: Option<Arc<Rss>>,
@@ -225,6 +227,7 @@ impl Site {
             one_packet: false,
             former_nat: Vec::new(),
             client_address: ClientAddress::Toa,
+            persistence: None,
             tunnels: Vec::new(),
             settings: Settings::default(),
             clients: None,
@@ -377,6 +380,7 @@ impl Site {
             schedule: Arc::new(Schedule::new(scheduler, &destinations)),
             destinations,
             one_packet: self.one_packet && protocol == Protocol::Udp,
+            persistence: self.persistence,
             version: place.map_or(0, |place| self.services[place].version + 1),
         };
         match place {
@@ -429,6 +433,22 @@ impl Site {
             virtual_endpoint: vip.into_endpoint(),
         };
         self.former_nat.push((key, real.into_endpoint().ip()));
+        self
+    }
+
+    /// Services that are added afterwards let clients, whose addresses differ in bits outside `mask` at most, keep
+    /// their destination for `timeout`.
+    pub fn persistent(mut self, timeout: Duration, mask: &str) -> Self {
+        self.persistence = Some(Persistence {
+            timeout_ticks: Tick::span(timeout),
+            mask: mask.parse().expect("a mask"),
+        });
+        self
+    }
+
+    /// Templates whose destination drains count no more.
+    pub fn expire_quiescent_template(mut self) -> Self {
+        self.settings.ipvs.expire_quiescent_template = true;
         self
     }
 

@@ -120,7 +120,6 @@ impl Headers {
     };
 
     /// Parses a frame from its Ethernet header. No checksum is verified.
-    #[inline]
     pub fn parse(frame: &[u8]) -> Result<Self, ParseError> {
         let mut headers = Self::NONE;
         headers.parse_into(frame)?;

@@ -215,7 +215,9 @@ fn translate(frame: &[u8], headers: &Headers, is_right: bool) {
     let (mut start, mut len) = (40, frame.len() as u16);
     let mut packet = Packet::new(&mut room, &mut start, &mut len);
     match headers.content {
-        Content::Tcp | Content::Udp if translation::is_translatable(frame, headers) => {
+        Content::Tcp | Content::Udp | Content::Sctp
+            if translation::is_translatable(frame, headers) =>
+        {
             let sum = |key: &FlowKey| key.addresses_sum() + key.l4_ports_sum();
             let delta = sum(&ends) + -sum(&headers.key);
             translation::packet(&mut packet, headers, 0, &ends, delta, 1).unwrap();
@@ -237,7 +239,7 @@ fn translate(frame: &[u8], headers: &Headers, is_right: bool) {
                 assert!(checksum::l4_is_right(packet.frame(), &after));
             }
         }
-        Content::Tcp | Content::Udp | Content::Icmp | Content::Arp => {}
+        Content::Tcp | Content::Udp | Content::Sctp | Content::Icmp | Content::Arp => {}
     }
 }
 

@@ -68,6 +68,8 @@ pub struct DestinationCounters {
     pub outbound_bytes: u64,
     /// Packets dropped for want of a local port.
     pub local_ports_exhausted: u64,
+    /// Templates (persistence) that lead there.
+    pub templates: u64,
     /// Living connections.
     pub load: Load,
 }
@@ -81,6 +83,7 @@ impl Sum for DestinationCounters {
             inbound_bytes: sum.inbound_bytes + one.inbound_bytes,
             outbound_bytes: sum.outbound_bytes + one.outbound_bytes,
             local_ports_exhausted: sum.local_ports_exhausted + one.local_ports_exhausted,
+            templates: sum.templates + one.templates,
             load: [sum.load, one.load].into_iter().sum(),
         })
     }
@@ -91,7 +94,7 @@ impl Sum for DestinationCounters {
 #[derive(Debug, Zeroable)]
 #[repr(C)]
 struct PublishedDestination {
-    totals: [AtomicU64; 6],
+    totals: [AtomicU64; 7],
     /// Active connections in the upper half, inactive ones in the lower: read together or not at all.
     load: AtomicU64,
 }
@@ -137,6 +140,7 @@ impl Published {
             inbound_bytes,
             outbound_bytes,
             local_ports_exhausted,
+            templates,
         ] = there
             .totals
             .each_ref()
@@ -148,6 +152,7 @@ impl Published {
             inbound_bytes,
             outbound_bytes,
             local_ports_exhausted,
+            templates,
             load: self.load(id),
         }
     }
@@ -184,6 +189,7 @@ impl Published {
             totals.inbound_bytes,
             totals.outbound_bytes,
             u64::from(totals.local_ports_exhausted),
+            u64::from(totals.templates),
         ];
         for (there, total) in there.totals.iter().zip(new) {
             there.store(total, Ordering::Relaxed);

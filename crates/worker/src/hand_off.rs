@@ -1,4 +1,4 @@
-//! The rings by which workers give each other packets: one for each way between any two.
+//! The rings by which workers give each other packets, and notes without one: two for each way between any two.
 //!
 //! Promises: bounded; neither end ever waits for the other, wherever the other was stopped; buffers change hands, no
 //! byte is copied; every cache line is written by one worker only.
@@ -8,13 +8,17 @@
 //! filling it stops all others at that place, and both ends write to the places.
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use weir_director::{PortId, WorkerId};
+use weir_director::{Choice, Note, PortId, WorkerId};
 
 /// What a worker is asked to do with another worker's packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// Decide on it: it came in by this port and belongs to the receiver.
     Process(PortId),
+    /// Choose a destination for it, which came in by this port and belongs to the sender: it goes back to this worker.
+    Choose(PortId, WorkerId),
+    /// Decide on it, by this choice that was asked for: it came in by this port and belongs to the receiver.
+    ProcessChosen(PortId, Choice),
     /// Send it by this port, on which the sender has no queue.
     Transmit(PortId),
 }
@@ -26,7 +30,14 @@ pub struct HandOffs<B> {
     to: Vec<To<B>>,
     /// By `WorkerId`, itself left out.
     from: Vec<From<B>>,
+    /// By `WorkerId`; none to itself.
+    notes_to: Vec<NotesTo>,
+    /// By `WorkerId`, itself left out.
+    notes_from: Vec<NotesFrom>,
 }
+
+/// Notes that a ring has room for; the rest waits in the director.
+const N_NOTES: usize = 1024;
 
 /// Aligned, for the end itself keeps count, and those of other workers may lie beside.
 #[derive(Debug)]
@@ -38,12 +49,24 @@ struct To<B>(Option<Producer<(Task, B)>>);
 #[repr(align(64))]
 struct From<B>(Consumer<(Task, B)>);
 
+/// Likewise.
+#[derive(Debug)]
+#[repr(align(64))]
+struct NotesTo(Option<Producer<Note>>);
+
+/// Likewise.
+#[derive(Debug)]
+#[repr(align(64))]
+struct NotesFrom(Consumer<Note>);
+
 /// Every worker's ends, by `WorkerId`, of rings with room for `n_packets` each, at least one.
 pub fn hand_off_rings<B>(n_workers: u8, n_packets: usize) -> Vec<HandOffs<B>> {
     let mut all: Vec<_> = (0..n_workers)
         .map(|_| HandOffs {
             to: Vec::with_capacity(n_workers.into()),
             from: Vec::with_capacity(n_workers.into()),
+            notes_to: Vec::with_capacity(n_workers.into()),
+            notes_from: Vec::with_capacity(n_workers.into()),
         })
         .collect();
     for sender in 0..usize::from(n_workers) {
@@ -54,6 +77,12 @@ pub fn hand_off_rings<B>(n_workers: u8, n_packets: usize) -> Vec<HandOffs<B>> {
                 producer
             });
             all[sender].to.push(To(end));
+            let end = (sender != receiver).then(|| {
+                let (producer, consumer) = RingBuffer::new(N_NOTES);
+                all[receiver].notes_from.push(NotesFrom(consumer));
+                producer
+            });
+            all[sender].notes_to.push(NotesTo(end));
         }
     }
     all
@@ -80,6 +109,20 @@ impl<B> HandOffs<B> {
     #[inline]
     pub(crate) fn take(&mut self, ring: usize) -> Option<(Task, B)> {
         self.from.get_mut(ring)?.0.pop().ok()
+    }
+
+    /// Gives another worker a note; `false` when the ring to it is full.
+    pub(crate) fn put_note(&mut self, note: Note) -> bool {
+        let Some(NotesTo(Some(ring))) = self.notes_to.get_mut(usize::from(note.owner().0)) else {
+            return false;
+        };
+        ring.push(note).is_ok()
+    }
+
+    /// The oldest note of a ring.
+    #[inline]
+    pub(crate) fn take_note(&mut self, ring: usize) -> Option<Note> {
+        self.notes_from.get_mut(ring)?.0.pop().ok()
     }
 }
 

@@ -5,8 +5,9 @@
 //! Does not know: why a verdict is what it is (`weir_director`).
 //!
 //! How it works: a turn (1) adopts a new snapshot, (2) takes a burst from each of its queues, (3) takes what other
-//! workers handed over, (4) carries out the control thread's orders, (5) takes up fragments that have waited, (6) ends
-//! connections whose time is over, (7) lists connections if somebody asks, (8) now and then publishes its counters.
+//! workers handed over and tell, (4) carries out the control thread's orders, (5) takes up fragments that have waited,
+//! (6) ends connections whose time is over, (7) lists connections if somebody asks, (8) now and then publishes its
+//! counters.
 //!
 //! Two clocks are arguments: nanoseconds, read once a turn, by which everything is decided, and cycles, read where a
 //! burst comes in and where it leaves, by which nothing is.
@@ -17,8 +18,8 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use weir_director::{
-    Arrival, BURST, DestinationId, Director, DropReason, HELD, HoldPlace, Load, PortId, PuntReason,
-    Settled, Tick, Verdict, WorkerId,
+    Arrival, BURST, Choice, DestinationId, Director, DropReason, HELD, HoldPlace, Load, PortId,
+    PuntReason, Settled, Tick, Verdict, WorkerId,
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::{Packet, PacketBuffer};
@@ -41,6 +42,8 @@ const DESTINATIONS_A_TIME: usize = 256;
 /// Packets taken over from other workers in one turn, at most, but a burst from each: more than one worker's queues may
 /// bring in meanwhile.
 const HAND_OFFS_A_TURN: usize = 8 * BURST;
+/// Notes taken from each other worker in one turn, at most.
+const NOTES_A_TURN: usize = 1024;
 /// The control thread's orders carried out in one turn, at most.
 const ORDERS_A_TURN: usize = BURST;
 
@@ -175,6 +178,7 @@ impl<Io: PacketIo> Worker<Io> {
             was_busy |= self.receive(place, now, &cycles);
         }
         was_busy |= self.take_hand_offs(now);
+        self.exchange_notes();
         was_busy |= self.take_orders(now);
         was_busy |= self.take_settled(now);
         self.flush();
@@ -230,12 +234,63 @@ impl<Io: PacketIo> Worker<Io> {
             return self.transmit_whole(port, burst);
         }
         for (buffer, verdict) in burst.drain(..).zip(verdicts) {
-            match verdict {
-                Verdict::Transmit(port) => self.stage(port, buffer),
-                Verdict::HandOff(owner) => self.hand_off(owner, Task::Process(port), buffer),
-                Verdict::Hold(place) => self.hold(place, port, buffer),
-                Verdict::Punt(reason) => self.punt(Punt { port, reason }, buffer),
-                Verdict::Drop(reason) => self.drop_one(reason),
+            self.carry_out(verdict, port, buffer);
+        }
+    }
+
+    /// Carries out the verdict on a packet that came in by `port`.
+    #[inline]
+    fn carry_out(&mut self, verdict: Verdict, port: PortId, buffer: Io::Buffer) {
+        match verdict {
+            Verdict::Transmit(by) => self.stage(by, buffer),
+            Verdict::HandOff(owner) => self.hand_off(owner, Task::Process(port), buffer),
+            Verdict::Hold(place) => self.hold(place, port, buffer),
+            Verdict::Consult(other) => self.hand_off(other, Task::Choose(port, self.me), buffer),
+            Verdict::Punt(reason) => self.punt(Punt { port, reason }, buffer),
+            Verdict::Drop(reason) => self.drop_one(reason),
+        }
+    }
+
+    /// Chooses a destination for another worker's packet, which goes back with it.
+    #[cold]
+    fn choose(&mut self, port: PortId, asker: WorkerId, mut buffer: Io::Buffer, now: Tick) {
+        let choice = match self.director.choose(&buffer.packet(), now) {
+            Ok(choice) => choice,
+            Err(verdict) => return self.carry_out(verdict, port, buffer),
+        };
+        let task = Task::ProcessChosen(port, choice);
+        match self.links.hand_offs.put(asker, task, buffer) {
+            Ok(()) => self.counters.handed_over += 1,
+            Err(_) => {
+                self.director.give_back(choice);
+                self.drop_one(DropReason::HandOffRingFull);
+            }
+        }
+    }
+
+    /// Decides on a packet that comes back with a choice.
+    #[cold]
+    fn process_chosen(&mut self, port: PortId, choice: Choice, mut buffer: Io::Buffer, now: Tick) {
+        let verdict = self
+            .director
+            .process_chosen(&mut buffer.packet(), choice, now);
+        self.carry_out(verdict, port, buffer);
+    }
+
+    /// Tells other workers what they have to know of their templates' connections, and hears what they tell.
+    #[inline]
+    fn exchange_notes(&mut self) {
+        while let Some(note) = self.director.next_note()
+            && self.links.hand_offs.put_note(note)
+        {
+            self.director.note_is_sent();
+        }
+        for ring in 0..self.links.hand_offs.n_rings() {
+            for _ in 0..NOTES_A_TURN {
+                let Some(note) = self.links.hand_offs.take_note(ring) else {
+                    break;
+                };
+                self.director.take_note(note);
             }
         }
     }
@@ -349,6 +404,14 @@ impl<Io: PacketIo> Worker<Io> {
             self.counters.taken_over += 1;
             match task {
                 Task::Transmit(port) => self.stage(port, buffer),
+                Task::Choose(port, asker) => self.choose(port, asker, buffer, now),
+                Task::ProcessChosen(port, choice) => {
+                    // What came before it stays before it.
+                    if !burst.is_empty() {
+                        self.process(&mut burst, came_by, Arrival::HandedOver, now);
+                    }
+                    self.process_chosen(port, choice, buffer, now);
+                }
                 Task::Process(port) => {
                     // A burst is of one port.
                     if burst.is_full() || port != came_by && !burst.is_empty() {

@@ -28,11 +28,6 @@ pub(super) fn resolve(
         ("conntrack", 0, spec.conntrack),
         ("drop_entry", 0, spec.drop_entry),
         ("drop_packet", 0, spec.drop_packet),
-        (
-            "expire_quiescent_template",
-            0,
-            spec.expire_quiescent_template,
-        ),
         ("ignore_tunneled", 0, spec.ignore_tunneled),
         ("nat_icmp_send", 0, spec.nat_icmp_send),
         ("pmtu_disc", 1, spec.pmtu_disc),
@@ -71,6 +66,12 @@ pub(super) fn resolve(
             _ => Reuse::OverOrFinWait,
         },
         ends_with_destination: number("expire_nodest_conn", spec.expire_nodest, 0, 1) == 1,
+        expire_quiescent_template: number(
+            "expire_quiescent_template",
+            spec.expire_quiescent_template,
+            0,
+            1,
+        ) == 1,
     }
 }
 

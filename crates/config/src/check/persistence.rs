@@ -1,7 +1,7 @@
 //! `persistence` of a service.
 //!
 //! Promises: whole seconds, and a netmask of the VIP's family.
-//! Does not know: whether the director can do it; `services` refuses the key until it can.
+//! Does not know: what the director makes of it.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,9 +10,8 @@ use crate::duration;
 use crate::ipvs::{Family, Netmask, Persistence};
 use crate::spec::PersistenceSpec;
 
-/// As in ipvsadm.
-const DEFAULT_TIMEOUT_S: u32 = 360;
-/// 31 days.
+const DEFAULT_TIMEOUT_S: u32 = 300;
+/// 31 days, IPVS's limit.
 const MAX_TIMEOUT_S: u64 = 31 * 86_400;
 
 pub(super) fn resolve(spec: &PersistenceSpec, family: Family) -> Result<Persistence, String> {

@@ -72,7 +72,6 @@ pub(super) fn resolve(
             }
             services.push(service);
         }
-        refuse_not_built(report, place, "persistence", &spec.persistence);
         refuse_not_built(report, place, "health", &spec.health);
     }
     services

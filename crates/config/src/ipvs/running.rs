@@ -344,9 +344,8 @@ mod tests {
     use super::*;
     use crate::ipvs::{Family, Forwarding, Netmask, Persistence};
 
-    /// Persistence, which the check refuses for want of a director that can do it, the configuration can say.
     #[test]
-    fn the_configuration_carries_what_is_to_come() {
+    fn the_configuration_says_all_that_ipvsadm_can_say_of_a_service() {
         let text = r#"(
             ports: { "lan": (device: AfPacket("b"), addresses: ["10.0.0.1/24"]) },
             local_pools: { "default": ["10.0.0.200"] },
@@ -393,9 +392,8 @@ mod tests {
         ] {
             assert!(text.contains(said), "{said}: {text}");
         }
-        let refused = Config::parse(&text, "test.ron", &[0]).unwrap_err();
-        let sentences: Vec<_> = refused.problems().iter().map(|it| &it.what).collect();
-        assert_eq!(sentences, ["`persistence` is not built yet; remove it"]);
+        let read = Config::parse(&text, "test.ron", &[0]).unwrap();
+        assert_eq!(read.services, carrying.services);
         let odd = Persistence {
             timeout_s: 1,
             netmask: Netmask::V4([255, 0, 255, 0].into()),

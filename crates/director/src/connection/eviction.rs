@@ -61,7 +61,10 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
         | State::SctpCookieEchoed => 0,
         State::TimeWait | State::Close | State::SctpRejected | State::SctpClosed => 1,
         State::Udp if unseen_ticks >= IDLE_TICKS => 2,
-        State::Udp
+        State::Template | State::AssuredTemplate if connection.n_sponsored() == 0 => 3,
+        State::Template
+        | State::AssuredTemplate
+        | State::Udp
         | State::Established
         | State::SynSent
         | State::FinWait
@@ -82,9 +85,10 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
 
 impl Table {
     /// Makes room by ending what is worth least among the places that come next: half-open connections first, then
-    /// those that are over, then idle datagram flows; within each the one unseen for longest. Once enough half-open ones
-    /// are among them it looks no further. For an IPv6 connection it takes a whole pair of lines, or nothing; where a
-    /// pair is free, it is connections that have run out, and any one will do. Returns what was ended.
+    /// those that are over, then idle datagram flows, then templates without connections; within each the one unseen for
+    /// longest. Once enough half-open ones are among them it looks no further. For an IPv6 connection it takes a whole pair
+    /// of lines, or nothing; where a pair is free, it is connections that have run out, and any one will do. Returns what
+    /// was ended.
     pub(crate) fn evict(&mut self, room: Room, now: Tick) -> [Option<Connection>; 2] {
         let n_lines = self.slab.n_lines();
         let room = if self.slab.has_pair(&self.links) {

@@ -17,6 +17,7 @@ mod sctp;
 mod slab;
 mod state;
 mod table;
+mod templates;
 mod timers;
 mod view;
 
@@ -34,4 +35,6 @@ pub use state::State;
 pub(crate) use state::{Sight, TcpEvent};
 pub(crate) use table::{Candidate, Found, NewConnection, Table, TableFull};
 pub use table::{TableUsage, bytes_needed};
+pub(crate) use templates::NewTemplate;
+pub use templates::{Note, Sponsor};
 pub use view::ConnectionView;

@@ -98,6 +98,12 @@ impl Flags {
         Self(Self::ONE_WAY.0 | Self::TOLD_OTHERWISE.0 | Self::TRANSLATED.0);
     /// What has one key in the index.
     pub(crate) const ONE_KEY: Self = Self(Self::ONE_WAY.0 | Self::ONE_PACKET.0);
+    /// A template sponsors it: the table knows which.
+    pub(crate) const SPONSORED: Self = Self(1 << 13);
+    /// It is no connection but a template, which no packet's key leads to. Its client pair is (prefix, VIP, 0, vport), in
+    /// its server pair the real server's end counts. `sequence_delta` is its timeout, `server_sequence` the number of
+    /// connections it sponsors.
+    pub(crate) const TEMPLATE: Self = Self(1 << 12);
     /// The tuple was taken over: sequence numbers are shifted by `sequence_delta`.
     pub(crate) const SHIFTED: Self = Self(1 << 6);
 
@@ -216,6 +222,18 @@ impl From<Connection> for Line {
     }
 }
 
+/// Makes the protocol of a template none that a packet has: `Table::is_key_of` need not ask.
+const TEMPLATE_PROTOCOL: u8 = 0x80;
+
+#[inline]
+fn template_bit(flags: Flags) -> u8 {
+    if flags.has(Flags::TEMPLATE) {
+        TEMPLATE_PROTOCOL
+    } else {
+        0
+    }
+}
+
 /// An edit of inbound packets, undone for outbound ones. Without a branch: which way a packet goes cannot be foretold.
 #[inline]
 fn towards(direction: Direction, delta: u16) -> Delta {
@@ -249,7 +267,7 @@ impl Connection {
             l4_delta: l4_delta.0,
             sequence_delta: 0,
             server_sequence: 0,
-            protocol: client.protocol().number(),
+            protocol: client.protocol().number() | template_bit(flags),
             state: state as u8,
             flags,
             last_seen: 0,
@@ -309,7 +327,7 @@ impl Connection {
 
     #[inline]
     pub(crate) fn protocol(&self) -> Protocol {
-        Protocol::from_number(self.protocol).unwrap_or(Protocol::Tcp)
+        Protocol::from_number(self.protocol & !TEMPLATE_PROTOCOL).unwrap_or(Protocol::Tcp)
     }
 
     #[inline]
@@ -407,6 +425,48 @@ impl Connection {
                 | Flags::TOA_ALWAYS.0,
         );
         self.flags = self.flags.without(said);
+    }
+
+    /// Ticks that a template lives after its last new connection.
+    #[inline]
+    pub(crate) fn template_timeout(&self) -> u32 {
+        self.sequence_delta
+    }
+
+    /// Sets it.
+    pub(crate) fn set_template_timeout(&mut self, ticks: u32) {
+        self.sequence_delta = ticks;
+    }
+
+    /// Makes a template lead to another real server. Its own key, the first, stays, and is of the second's family.
+    pub(crate) fn lead_to(&mut self, keys: &Keys, destination: u32) {
+        if let [FlowKey::V4(client), FlowKey::V4(server)] = keys.0 {
+            self.addresses = [client.addresses, server.addresses];
+        }
+        self.l4_ports = keys.0.map(|key| key.l4_ports());
+        self.destination = destination;
+        self.set_state(State::Template);
+    }
+
+    /// Living connections that a template sponsors.
+    pub(crate) fn n_sponsored(&self) -> u32 {
+        self.server_sequence
+    }
+
+    /// One connection of a template more.
+    pub(crate) fn hold(&mut self) {
+        self.server_sequence += 1;
+    }
+
+    /// One connection of a template less.
+    pub(crate) fn release(&mut self) {
+        debug_assert!(self.server_sequence > 0, "released more than held");
+        self.server_sequence = self.server_sequence.saturating_sub(1);
+    }
+
+    /// Notes that something happened now.
+    pub(crate) fn touch(&mut self, now: Tick) {
+        self.last_seen = now.0;
     }
 
     /// Notes a packet of `bytes`. The tick is written always: a branch would cost more than the store.

@@ -68,6 +68,7 @@ impl Slab {
     }
 
     /// Takes one line, or two; `None` when there are none left.
+    #[inline(always)]
     pub(crate) fn allocate(&mut self, links: &mut Links, is_pair: bool) -> Option<EntryId> {
         let id = if is_pair {
             self.take_pair(links)

@@ -62,13 +62,17 @@ pub enum State {
     SctpRejected,
     /// SCTP: the association is over.
     SctpClosed,
+    /// No connection: a client's template (persistence).
+    Template,
+    /// A template one of whose connections was established.
+    AssuredTemplate,
 }
 
 use State::{
-    Close, CloseWait, Established, FinWait, LastAck, Listen, SctpClosed, SctpCookie,
-    SctpCookieEchoed, SctpCookieReplied, SctpCookieSent, SctpCookieWait, SctpEstablished, SctpInit,
-    SctpInit1, SctpNone, SctpRejected, SctpShutdownAckSent, SctpShutdownReceived, SctpShutdownSent,
-    SynAck, SynRecv, SynSent, TimeWait, Udp,
+    AssuredTemplate, Close, CloseWait, Established, FinWait, LastAck, Listen, SctpClosed,
+    SctpCookie, SctpCookieEchoed, SctpCookieReplied, SctpCookieSent, SctpCookieWait,
+    SctpEstablished, SctpInit, SctpInit1, SctpNone, SctpRejected, SctpShutdownAckSent,
+    SctpShutdownReceived, SctpShutdownSent, SynAck, SynRecv, SynSent, Template, TimeWait, Udp,
 };
 
 /// What a TCP segment means for the state, by its flags, in IPVS's order of precedence.
@@ -143,10 +147,10 @@ const INBOUND_ALONE: Transitions = [
 
 impl State {
     /// How many numbers states take, 0 included.
-    pub const COUNT: usize = 26;
+    pub const COUNT: usize = 28;
 
     /// All states, in the order of their numbers.
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 27] = [
         Established,
         SynSent,
         SynRecv,
@@ -172,6 +176,8 @@ impl State {
         SctpShutdownAckSent,
         SctpRejected,
         SctpClosed,
+        Template,
+        AssuredTemplate,
     ];
 
     /// A dense number from 1, below [`Self::COUNT`].
@@ -186,7 +192,7 @@ impl State {
         Self::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
     }
 
-    /// The state after a TCP segment. Other protocols' states stay what they are.
+    /// The state after a TCP segment. Other protocols' states and templates' stay what they are.
     #[inline]
     pub(crate) fn after(self, event: TcpEvent, sight: Sight) -> Self {
         let transitions = match sight {
@@ -213,6 +219,12 @@ impl State {
     #[inline]
     pub fn is_over(self) -> bool {
         matches!(self, TimeWait | Close | SctpClosed)
+    }
+
+    /// It is a template's, no connection's.
+    #[inline]
+    pub fn is_template(self) -> bool {
+        matches!(self, Template | AssuredTemplate)
     }
 
     /// Its name in IPVS's listings.
@@ -243,6 +255,8 @@ impl State {
             SctpShutdownAckSent => "S-ACK-SENT",
             SctpRejected => "REJECTED",
             SctpClosed => "CLOSED",
+            Template => "NONE",
+            AssuredTemplate => "ASSURED",
         }
     }
 }

@@ -15,6 +15,7 @@ use super::index::{Index, Slot};
 use super::links::{self, Links};
 use super::record::{Addresses, Connection, Keys, Line};
 use super::slab::{self, Slab};
+use super::templates::Templates;
 use super::timers::{self, Timers};
 use super::{ConnectionView, Direction, EntryId, Flags, State};
 use crate::{DestinationId, NextHopId, Seed, Sizes, Tick, Timeouts};
@@ -105,10 +106,11 @@ pub fn bytes_needed(connections: u32, ipv6_connections: u32) -> usize {
 }
 
 pub(crate) struct Table {
-    index: Index,
+    pub(super) index: Index,
     pub(super) slab: Slab,
     pub(super) links: Links,
-    timers: Timers,
+    pub(super) timers: Timers,
+    pub(super) templates: Templates,
     seed: Seed,
     /// The line at which the next search for a victim begins.
     pub(super) eviction_hand: u32,
@@ -135,6 +137,7 @@ impl Table {
             slab: Slab::new(n_lines, pages)?,
             links: Links::new(n_lines, slab::N_RINGS + timers::N_RINGS, pages)?,
             timers: Timers::new(now),
+            templates: Templates::new(n_lines, max_connections)?,
             seed,
             eviction_hand: 0,
             n_ended: 0,
@@ -309,16 +312,21 @@ impl Table {
         connection.saw(Direction::Inbound, 0, now);
         self.slab.set_line(id.0, connection);
         if is_pair {
-            let pairs = new.keys.0.map(|key| match key {
-                FlowKey::V4(_) => [[0; 2]; 2],
-                FlowKey::V6(key) => [key.source, key.destination],
-            });
-            self.slab.set_line(id.0 + 1, Addresses { pairs });
+            self.set_addresses(id, &new.keys);
         }
         self.timers
             .arm(&mut self.links, id.0, now.after(timeouts.ticks(new.state)));
         self.n_connections += 1;
         Ok(id)
+    }
+
+    /// Writes the second line of a connection with IPv6 addresses.
+    pub(super) fn set_addresses(&mut self, id: EntryId, keys: &Keys) {
+        let pairs = keys.0.map(|key| match key {
+            FlowKey::V4(_) => [[0; 2]; 2],
+            FlowKey::V6(key) => [key.source, key.destination],
+        });
+        self.slab.set_line(id.0 + 1, Addresses { pairs });
     }
 
     /// Ends a connection: both keys, the timer and the lines go. Returns what it was.
@@ -333,6 +341,9 @@ impl Table {
         self.n_connections -= 1;
         let [client, server] = self.hashes(&self.keys(id));
         let connection = *self.slab.get(id);
+        if connection.flags.has(Flags::SPONSORED) {
+            self.release_of(id);
+        }
         self.index.remove(client, Slot::new(id, Direction::Inbound));
         if !connection.flags.has(Flags::ONE_KEY) {
             self.index
@@ -394,7 +405,9 @@ impl Table {
             for line in due {
                 let id = EntryId(*line);
                 let expiry = self.expiry(id, timeouts);
-                if expiry.is_due(now) {
+                if expiry.is_due(now) && self.is_sponsoring(id) {
+                    self.outlive(id, now);
+                } else if expiry.is_due(now) {
                     ended(&self.end(id));
                 } else {
                     self.timers.arm(&mut self.links, *line, expiry);
@@ -408,7 +421,11 @@ impl Table {
     /// When a connection expires if no packet comes.
     fn expiry(&self, id: EntryId, timeouts: &Timeouts) -> Tick {
         let connection = self.slab.get(id);
-        let timeout = connection.state().map_or(0, |state| timeouts.ticks(state));
+        let timeout = match connection.state() {
+            Some(state) if state.is_template() => connection.template_timeout(),
+            Some(state) => timeouts.ticks(state),
+            None => 0,
+        };
         connection.last_seen().after(timeout)
     }
 

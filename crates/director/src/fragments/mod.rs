@@ -133,7 +133,8 @@ fn stage_without(verdict: Verdict) -> Stage {
     match verdict {
         Verdict::HandOff(owner) => Stage::HandedOff(owner),
         // It comes again.
-        Verdict::Punt(PuntReason::NeighbourUnresolved(_) | PuntReason::NeighbourUnknown) => {
+        Verdict::Consult(_)
+        | Verdict::Punt(PuntReason::NeighbourUnresolved(_) | PuntReason::NeighbourUnknown) => {
             Stage::Waits
         }
         Verdict::Punt(_) | Verdict::Drop(_) | Verdict::Transmit(_) | Verdict::Hold(_) => {

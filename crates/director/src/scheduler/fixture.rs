@@ -70,6 +70,7 @@ impl Bench {
                 schedule: Arc::new(Schedule::new(scheduler, &destinations)),
                 destinations,
                 one_packet: false,
+                persistence: None,
                 version: 0,
             },
             overloads: Overloads::new().unwrap(),

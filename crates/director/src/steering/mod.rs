@@ -100,6 +100,11 @@ impl Steering {
         self.share(self.seed.hash(datagram))
     }
 
+    /// The worker whose template a client has; `key` is the template's.
+    pub(crate) fn owner_of_template(&self, key: &FlowKey) -> WorkerId {
+        self.share(self.seed.hash(key))
+    }
+
     /// Whether the replies go to the worker's queue for some LIPs and to others' for the rest, whatever the local port.
     pub(crate) fn chooses_lips(&self, reply: &Reply) -> bool {
         let by_addresses =

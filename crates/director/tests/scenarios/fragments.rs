@@ -126,6 +126,39 @@ fn all_fragments_go_the_way_of_the_datagram() {
     }
 }
 
+/// Of a persistent service: the first fragment may have to travel for the choice, and the others wait for it.
+#[test]
+fn fragments_follow_the_template() {
+    for n_workers in [1, 2, 3] {
+        for family in FAMILIES {
+            let mask = match family.vip.contains('[') {
+                true => "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+                false => "255.255.255.255",
+            };
+            let servers = [(family.real, 1), (family.other_real, 1)];
+            let site = Site::new()
+                .workers(n_workers)
+                .persistent(Duration::from_secs(300), mask)
+                .service(Protocol::Udp, family.vip, Scheduler::Rr, &servers);
+            let mut rig = Rig::new(site);
+            let mut reals = Vec::new();
+            for cport in 1000..1008 {
+                let from = Endpoint::new(family.client.into_endpoint().ip(), cport);
+                let datagram = udp(from, family.vip).data_bytes(4000).may_be_fragmented();
+                let frames = cut(&datagram.bytes(), cport.into(), 1400);
+                for order in orders(&frames) {
+                    let there = whole(&pass(&mut rig, By::FullNat, &order));
+                    assert_eq!(there.data(), &frames_data(&frames)[8..]);
+                    reals.push(there.destination);
+                }
+            }
+            reals.dedup();
+            assert_eq!(reals.len(), 1, "{n_workers} workers: {reals:?}");
+            assert_eq!(rig.n_held(), 0);
+        }
+    }
+}
+
 fn frames_data(frames: &[Vec<u8>]) -> Vec<u8> {
     frames
         .iter()

@@ -71,6 +71,7 @@ fn name(verdict: Verdict) -> String {
         Verdict::Transmit(_) => "transmit".into(),
         Verdict::HandOff(_) => "hand_off".into(),
         Verdict::Hold(_) => "hold".into(),
+        Verdict::Consult(_) => "consult".into(),
         Verdict::Punt(reason) => format!("punt {reason}"),
         Verdict::Drop(reason) => format!("drop {reason}"),
     }

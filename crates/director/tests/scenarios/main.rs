@@ -12,6 +12,7 @@ mod local_ports;
 mod methods;
 mod next_hops;
 mod one_packet;
+mod persistence;
 mod proxy;
 mod punts;
 mod removed;

@@ -16,6 +16,8 @@ const STEPS: usize = 400;
 
 fn site() -> Site {
     let site = Site::with_one_server(Protocol::Tcp).workers(N_WORKERS);
+    // Networks of clients: families' masks differ in kind, and a mask of the other family is none.
+    let site = site.persistent(Duration::from_secs(300), "255.255.255.0");
     FAMILIES.iter().fold(site, |site, family| {
         let destinations = [(family.real, 1), (family.other_real, 2)];
         site.service(Protocol::Udp, family.vip, Scheduler::Wlc, &destinations)
@@ -214,6 +216,14 @@ fn every_frame_leaves_in_exactly_one_way() {
         check(&mut team, &seen);
         assert_eq!(team.n_buffers_out(), 0, "a buffer is lost");
         check_totals(&mut team, &seen);
+        // Templates end too: none waits for a connection that nobody told it of.
+        for _ in 0..60 {
+            team.pass(Duration::from_secs(61));
+            team.settle();
+        }
+        for worker in 0..N_WORKERS {
+            assert_eq!(team.counters(worker).connections, 0, "seed {seed}");
+        }
     }
 }
 

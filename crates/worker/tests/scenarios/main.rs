@@ -12,6 +12,7 @@ mod hand_offs;
 mod kinds_of_ports;
 mod listings;
 mod orders;
+mod persistence;
 mod publishing;
 mod punts;
 mod snapshots;
