@@ -244,7 +244,9 @@ fn takes_params(method: Method) -> bool {
 
 fn is_wanted(row: &ConnectionRow, params: &ConnectionParams) -> bool {
     let is_of_service = params.service.is_none_or(|service| {
-        row.virtual_endpoint == service.vip && row.protocol == service.protocol.to_string()
+        let (there, vip) = (row.virtual_endpoint, service.vip);
+        let is_there = there == vip || vip.port() == 0 && there.ip() == vip.ip();
+        is_there && row.protocol == service.protocol.to_string()
     });
     let is_of_client = params.client.is_none_or(|client| row.client.ip() == client);
     is_of_service && is_of_client

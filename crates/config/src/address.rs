@@ -141,7 +141,7 @@ pub(crate) fn parse_prefix(text: &str) -> Result<IpNet, String> {
     }
 }
 
-/// `192.0.2.100:80` or `[2001:db8::100]:80`; the L4 port is not zero.
+/// `192.0.2.100:80` or `[2001:db8::100]:80`.
 pub(crate) fn parse_endpoint(text: &str) -> Result<SocketAddr, String> {
     let endpoint = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
         (Ok(endpoint), _) => endpoint,
@@ -161,11 +161,6 @@ pub(crate) fn parse_endpoint(text: &str) -> Result<SocketAddr, String> {
             ));
         }
     };
-    if endpoint.port() == 0 {
-        return Err(format!(
-            "`{text}` has the L4 port 0; write one from 1 to 65535"
-        ));
-    }
     match endpoint {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => Err(format!(
             "`{text}` names a scope; write the address without %"

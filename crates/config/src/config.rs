@@ -166,7 +166,7 @@ pub struct LocalPorts {
 pub struct Service {
     /// Which transport it is for.
     pub protocol: Protocol,
-    /// VIP and vport, which is not zero.
+    /// VIP and vport. 0 stands for all that no other service has; then there is persistence.
     pub vip: SocketAddr,
     /// Who picks the destination of a new connection.
     pub scheduler: Scheduler,
@@ -179,7 +179,7 @@ pub struct Service {
     /// How packets get to the destination.
     pub method: Method,
     /// The real servers, in the order written; no endpoint twice. Under NAT and DR of the VIP's family, under DR and TUN
-    /// of its L4 port.
+    /// of its L4 port. L4 port 0 stands for the one that the client chose.
     pub destinations: Vec<Destination>,
 }
 

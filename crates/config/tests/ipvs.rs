@@ -167,6 +167,55 @@ fn what_is_refused_leaves_no_trace_and_does_not_hold_up_the_rest() {
     );
 }
 
+/// A persistent service of all L4 ports, by every method; without persistence it is refused.
+#[test]
+fn a_service_may_be_of_all_l4_ports() {
+    const ALL: &str = "192.0.2.100:0";
+    let persistent = VirtualService {
+        persistence: Some(Persistence {
+            timeout_s: 360,
+            netmask: Netmask::host(Family::Ipv4),
+        }),
+        ..service(ALL, "rr")
+    };
+    let by = |forwarding, address: &str| RealServer {
+        forwarding,
+        ..server(address, 1)
+    };
+    let edits = [
+        Edit::AddService(persistent),
+        add_server(ALL, by(Forwarding::Masquerade, "10.0.0.11:0")),
+        add_server(ALL, by(Forwarding::Route, "10.0.0.12:0")),
+        add_server(ALL, by(Forwarding::FullNat, "10.0.0.13:0")),
+        add_server(ALL, by(Forwarding::FullNat, "10.0.0.13:8080")),
+    ];
+    let (after, outcomes) = edit(&config(""), &edits);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let expected = config(
+        r#"(vip: "192.0.2.100:0", protocol: Tcp, scheduler: Rr, method: Dr, persistence: (timeout: "6m"), destinations: [
+            (address: "10.0.0.11:0", method: Nat), (address: "10.0.0.12:0"),
+            (address: "10.0.0.13:0", method: FullNat()), (address: "10.0.0.13:8080", method: FullNat())])"#,
+    );
+    assert_eq!(after.services, expected.services);
+    let (_, outcomes) = edit(&after, &[Edit::EditService(service(ALL, "rr"))]);
+    let [Err(refused)] = &outcomes[..] else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(
+        refused.to_string(),
+        "192.0.2.100:0 stands for all L4 ports, and without `persistence` a client's connections to them would go to several real servers; add it, or write an L4 port from 1 to 65535"
+    );
+    let one_way = by(Forwarding::Route, "10.0.0.14:80");
+    let (_, outcomes) = edit(&after, &[add_server(ALL, one_way)]);
+    let [Err(refused)] = &outcomes[..] else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(
+        refused.to_string(),
+        "the real server gets packets as clients sent them, to whatever L4 port they chose, and 10.0.0.14:80 names another; write 10.0.0.14:0"
+    );
+}
+
 const METHODS: [(Forwarding, &str); 7] = [
     (Forwarding::Masquerade, "Nat"),
     (Forwarding::Route, "Dr"),

@@ -537,7 +537,7 @@ fn meaning() {
         (
             "vip: \"192.0.2.100:80\"",
             "vip: \"192.0.2.100:0\"",
-            "w.ron:13:18: `192.0.2.100:0` has the L4 port 0; write one from 1 to 65535",
+            "w.ron:13:18: 192.0.2.100:0 stands for all L4 ports, and without `persistence` a client's connections to them would go to several real servers; add it, or write an L4 port from 1 to 65535",
         ),
         (
             "vip: \"192.0.2.100:80\"",

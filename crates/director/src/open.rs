@@ -213,7 +213,7 @@ fn find_service<'a>(
     match destination_use {
         AddressUse::Virtual => snapshot
             .services
-            .find(&service_key(headers))
+            .serving(&service_key(headers))
             .ok_or(Verdict::Punt(PuntReason::NoService)),
         // A reply without a connection; the real server should give it up too.
         AddressUse::Local | AddressUse::FormerlyLocal if headers.content == Content::Tcp => {

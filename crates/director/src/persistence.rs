@@ -114,7 +114,7 @@ pub(crate) fn choose_for_other(
         virtual_endpoint: client.destination(),
     };
     let outdated = Verdict::Drop(DropReason::ChoiceOutdated);
-    let service = snapshot.services.find(&key).ok_or(outdated)?;
+    let service = snapshot.services.serving(&key).ok_or(outdated)?;
     let persistence = service.persistence.as_ref().ok_or(outdated)?;
     let applicant = Applicant {
         client: client.source(),

@@ -41,11 +41,12 @@ impl ServerSide {
         now: Tick,
     ) -> Result<Self, Verdict> {
         let client = newcomer.headers.key;
+        let real = destination.real_for(client.destination().port());
         let to_client = |real| FlowKey::new(client.protocol(), real, client.source());
         let one_way = Self {
             // A tunnel may lead to the other family: nobody looks for this key, which only tells where that is.
-            key: to_client(destination.real)
-                .or_else(|| to_nobody(client.protocol(), destination.real))
+            key: to_client(real)
+                .or_else(|| to_nobody(client.protocol(), real))
                 .unwrap_or(client.turned()),
             hash: 0,
             flags: Flags::ONE_WAY,
@@ -61,8 +62,7 @@ impl ServerSide {
                 ..one_way
             }),
             Method::Nat => {
-                let key =
-                    to_client(destination.real).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
+                let key = to_client(real).ok_or(Verdict::Punt(PuntReason::NoDestination))?;
                 if service.one_packet {
                     // No reply is looked up, so the key may be another's.
                     return Ok(Self {
@@ -92,7 +92,7 @@ impl ServerSide {
                 pool,
                 client_address,
             } => {
-                let lease = lease(pool, destination, newcomer, ledger, snapshot, now)?;
+                let lease = lease(pool, destination, real, newcomer, ledger, snapshot, now)?;
                 let mut flags = initial_flags(client.protocol(), *client_address);
                 if client.source().is_ipv4() != destination.real.is_ipv4() {
                     flags = flags.with(Flags::TRANSLATED);
@@ -120,10 +120,11 @@ fn to_nobody(protocol: Protocol, real: Endpoint) -> Option<FlowKey> {
     FlowKey::new(protocol, real, Endpoint::new(nobody, 0))
 }
 
-/// A local endpoint for a connection to `destination`.
+/// A local endpoint for a connection to `destination`, there to `real`.
 fn lease(
     pool: &LocalPool,
     destination: &Destination,
+    real: Endpoint,
     newcomer: &Newcomer<'_>,
     ledger: &mut Ledger,
     snapshot: &Snapshot,
@@ -134,7 +135,7 @@ fn lease(
         pool,
         replies: Reply {
             protocol: newcomer.headers.key.protocol(),
-            real: destination.real,
+            real,
             worker: newcomer.me,
         },
         cursor: &mut totals.local_port_cursor,

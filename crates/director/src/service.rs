@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use weir_wire::{Endpoint, Protocol};
+use weir_wire::{Endpoint, L4Port, Protocol};
 
 use crate::{
     DestinationId, LocalPool, NextHopId, Persistence, Schedule, ServiceId, Thresholds, TunnelId,
@@ -22,6 +22,17 @@ pub struct ServiceKey {
     pub protocol: Protocol,
     /// VIP and vport.
     pub virtual_endpoint: Endpoint,
+}
+
+impl ServiceKey {
+    /// The name of the service that takes what no other of this VIP and protocol wants.
+    #[cold]
+    fn of_all_l4_ports(&self) -> Self {
+        Self {
+            protocol: self.protocol,
+            virtual_endpoint: Endpoint::new(self.virtual_endpoint.ip(), 0),
+        }
+    }
 }
 
 impl fmt::Display for ServiceKey {
@@ -72,7 +83,7 @@ pub enum Method {
 pub struct Destination {
     /// Names its load, counters and cursors on every worker.
     pub id: DestinationId,
-    /// RIP and rport.
+    /// RIP and rport, which is 0 where the real server listens on the L4 ports that clients choose.
     pub real: Endpoint,
     /// Its share of new connections; 0 drains.
     pub weight: u32,
@@ -88,6 +99,15 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// RIP and rport of a connection to `vport`.
+    #[inline]
+    pub(crate) fn real_for(&self, vport: L4Port) -> Endpoint {
+        match self.real.port() {
+            0 => Endpoint::new(self.real.ip(), vport),
+            _ => self.real,
+        }
+    }
+
     /// Weight 0: no new connections, old ones finish.
     #[inline]
     pub fn is_draining(&self) -> bool {
@@ -100,7 +120,7 @@ impl Destination {
 pub struct Service {
     /// Names its cursors and counters on every worker.
     pub id: ServiceId,
-    /// What clients talk to.
+    /// What clients talk to; vport 0 stands for all that no other service of this VIP and protocol has.
     pub key: ServiceKey,
     /// Picks a destination for a new connection. Made of `destinations`; shared with the next snapshot unless they
     /// change.
@@ -185,7 +205,13 @@ impl Services {
         self
     }
 
-    /// The service that clients reach under `key`.
+    /// The service that a packet to `key` is for: the one of that name, or the one of all L4 ports.
+    #[inline]
+    pub fn serving(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.find(key).or_else(|| self.find(&key.of_all_l4_ports()))
+    }
+
+    /// The service of that name.
     #[inline]
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.by_key.get(key).map(|place| &self.list[*place])
@@ -206,7 +232,7 @@ impl Services {
 
     /// Whether a service has this destination with weight 0.
     pub(crate) fn drains(&self, key: &ServiceKey, id: DestinationId) -> bool {
-        self.find(key).is_some_and(|service| {
+        self.serving(key).is_some_and(|service| {
             let mut all = service.destinations.iter();
             all.any(|destination| destination.id == id && destination.is_draining())
         })
@@ -215,7 +241,15 @@ impl Services {
     /// Whether clients' packets to a service may be of connections under NAT.
     #[inline]
     pub(crate) fn has_nat(&self, key: &ServiceKey) -> bool {
-        !self.nat_services.is_empty() && self.nat_services.contains(key)
+        !self.nat_services.is_empty() && self.is_nat_service(key)
+    }
+
+    fn is_nat_service(&self, key: &ServiceKey) -> bool {
+        let is_of_all = || {
+            let all = key.of_all_l4_ports();
+            !self.by_key.contains_key(key) && self.nat_services.contains(&all)
+        };
+        self.nat_services.contains(key) || is_of_all()
     }
 
     /// Whether an address is that of a real server whose gateway the director is, because it is reached by NAT.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use weir_lab::address::{Addresses, Family};
 use weir_lab::config::{self, Protocol, Service};
 use weir_lab::director::built;
+use weir_lab::peer::Answer;
 use weir_lab::topology::{Arms, ClientSide};
 use weir_lab::{Rig, client, server};
 
@@ -155,5 +156,43 @@ fn ipvsadm_makes_services_persistent_and_no_more() -> Result<()> {
     // No more, and the scheduler is asked for each connection.
     director.ipvsadm(&format!("-E -t {vip} -s rr"))?;
     assert_eq!(used(&others[0])?.len(), 2);
+    rig.stop_director()
+}
+
+#[test]
+#[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
+fn on_every_l4_port_a_client_has_the_same_server() -> Result<()> {
+    let mut rig = Rig::for_test(Arms::Two, ClientSide::OnLink)?;
+    let others = rig.topology.add_client_addresses(CLIENT_ADDRESSES)?;
+    let services = Service::on_both(&rig.topology, Protocol::Tcp, 0, "Rr", [1, 1]);
+    let mut text = config::text(&rig.topology, &config::last_cpus(2)?, &services);
+    for family in Family::ALL {
+        text = with_key(&text, family, "persistence: (timeout: \"60s\")");
+    }
+    rig.start_director(&built("weir")?, &text)?;
+    let client = &rig.topology.client.namespace;
+    let mut used = BTreeSet::new();
+    for family in Family::ALL {
+        let vip = rig.topology.vip.of(family);
+        for other in &others {
+            let mut names = BTreeSet::new();
+            for answered in
+                client::curl_from(client, other.of(family), &client::url(vip, server::HTTP), 5)?
+            {
+                names.insert(answered.body);
+            }
+            for answered in
+                client::curl_from(client, other.of(family), &client::url(vip, server::PEER), 5)?
+            {
+                let answer: Answer = serde_json::from_str(&answered.body)?;
+                names.insert(answer.server);
+            }
+            assert_eq!(names.len(), 1, "{}: {names:?}", other.of(family));
+            used.extend(names);
+        }
+    }
+    assert_eq!(used.len(), 2, "everybody at {used:?}");
+    // One template for each client, not for each L4 port.
+    assert_eq!(persistent_connections(&rig)?, 2 * others.len());
     rig.stop_director()
 }

@@ -85,6 +85,12 @@ fn service(
     pools: &Pools,
 ) -> Option<PlacedService> {
     let vip = vip(report, spec.vip.as_deref(), place, network);
+    if let Some(vip) = vip.filter(|vip| vip.port() == 0 && spec.persistence.is_none()) {
+        let what = format!(
+            "{vip} stands for all L4 ports, and without `persistence` a client's connections to them would go to several real servers; add it, or write an L4 port from 1 to 65535"
+        );
+        report.refuse(place.field("vip").at(), what);
+    }
     let protocol = protocol(report, spec.protocol.as_ref(), place);
     let scheduler = scheduler(report, spec.scheduler.as_ref(), place.field("scheduler"));
     let flags = scheduler_flags(spec.scheduler_flags.as_deref().unwrap_or_default());
@@ -514,10 +520,14 @@ fn require_match(address: SocketAddr, vip: SocketAddr, method: &Method) -> Resul
             "the real server {address} speaks {server} and the VIP {service}, and only FullNat and Tun reach from one to the other; write an {service} address, or another method"
         ));
     }
-    if matches!(method, Method::Dr | Method::Tun(_)) && address.port() != vip.port() {
+    let keeps_l4_port = address.port() == 0 || address.port() == vip.port();
+    if matches!(method, Method::Dr | Method::Tun(_)) && !keeps_l4_port {
+        let theirs = match vip.port() {
+            0 => "whatever L4 port they chose".to_owned(),
+            vport => format!("L4 port {vport}"),
+        };
         return Err(format!(
-            "the real server gets packets as clients sent them, to L4 port {}, and {address} names another; write {}",
-            vip.port(),
+            "the real server gets packets as clients sent them, to {theirs}, and {address} names another; write {}",
             SocketAddr::new(address.ip(), vip.port())
         ));
     }

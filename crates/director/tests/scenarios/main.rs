@@ -7,6 +7,7 @@ mod eviction;
 mod fragments;
 mod hostile;
 mod icmp_errors;
+mod l4_ports;
 mod life_cycle;
 mod local_ports;
 mod methods;
