@@ -41,6 +41,14 @@ pub(crate) fn service(service: &weir_config::Service, appliance: &Appliance) -> 
             protocol: service.protocol,
             vip: service.vip,
         },
+        also: service
+            .further
+            .iter()
+            .map(|vip| ServiceLabel {
+                protocol: vip.protocol,
+                vip: vip.endpoint,
+            })
+            .collect(),
         scheduler: service.scheduler.name().to_owned(),
         persistent: service.persistence.map(|persistence| persistence.timeout_s),
         method: method.to_owned(),

@@ -111,7 +111,14 @@ impl Tabular for ServiceRow {
                 self.local_ports_exhausted
             )
         });
-        let notes: Vec<String> = persistent.into_iter().chain(exhausted).collect();
+        let also = (!self.also.is_empty()).then(|| {
+            let also: Vec<String> = self.also.iter().map(ToString::to_string).collect();
+            format!("{service}: serves {} too, as one", also.join(", "))
+        });
+        let notes: Vec<String> = [also, persistent, exhausted]
+            .into_iter()
+            .flatten()
+            .collect();
         (!notes.is_empty()).then(|| notes.join("\n"))
     }
 }

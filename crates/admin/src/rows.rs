@@ -89,6 +89,9 @@ pub struct PortRow {
 pub struct ServiceRow {
     /// `tcp/192.0.2.100:80`.
     pub service: ServiceLabel,
+    /// What else clients reach it by (a service group).
+    #[serde(default)]
+    pub also: Vec<ServiceLabel>,
     /// IPVS's name of the scheduler: `wlc`.
     pub scheduler: String,
     /// Seconds for which a client keeps its destination; null: it does not.

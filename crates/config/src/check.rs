@@ -20,6 +20,7 @@ mod ports;
 mod runtime;
 mod services;
 mod settings;
+mod vips;
 
 use crate::config::Config;
 use crate::error::{Problem, Report};

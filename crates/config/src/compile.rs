@@ -103,7 +103,16 @@ pub struct Numbers {
     /// VIPs and LIPs of earlier configurations, over which connections may still run.
     former: HashMap<IpAddr, AddressUse>,
     /// Destinations to which NAT led and leads no more, and which still have connections.
-    former_nat: HashSet<(ServiceKey, SocketAddr)>,
+    former_nat: HashSet<ByNat>,
+}
+
+/// A destination to which NAT leads from one of its service's VIPs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ByNat {
+    vip: ServiceKey,
+    /// The service's name.
+    service: ServiceKey,
+    real: SocketAddr,
 }
 
 /// Dense numbers: new ones as long as there are any, then those given back, the longest ago first. So a number that
@@ -162,7 +171,7 @@ impl Numbers {
         for service in &config.services {
             services.push(Arc::new(self.service(service, config, &pools, &mut way)?));
         }
-        let former_nat = self.former_nat.iter().map(|(key, real)| (*key, real.ip()));
+        let former_nat = self.former_nat.iter().map(|it| (it.vip, it.real.ip()));
         Ok(Compiled {
             services: Arc::new(Services::new(services).with_former_nat(former_nat)),
             routes: Arc::new(routes),
@@ -183,8 +192,8 @@ impl Numbers {
             .chain(self.former_nat.drain())
             .filter(|candidate| !now.contains(candidate))
             .collect();
-        let lives = |(key, real): &(ServiceKey, SocketAddr)| {
-            let id = self.destination(key, *real);
+        let lives = |it: &ByNat| {
+            let id = self.destination(&it.service, it.real);
             id.is_some_and(|id| load(id) != Load::default())
         };
         self.former_nat = candidates.into_iter().filter(lives).collect();
@@ -308,9 +317,13 @@ impl Numbers {
         let schedule = Arc::clone(known.schedule.get_or_insert_with(make));
         let (id, version) = (known.id, known.version);
         self.services.insert(key, known);
+        let further = service.further.iter();
         Ok(weir_director::Service {
             id,
             key,
+            further: further
+                .map(|vip| key_at(vip.protocol, vip.endpoint))
+                .collect(),
             schedule,
             destinations,
             one_packet: service.one_packet,
@@ -354,10 +367,16 @@ impl Numbers {
 }
 
 /// The destinations of a service to which NAT leads.
-fn by_nat(service: &config::Service) -> impl Iterator<Item = (ServiceKey, SocketAddr)> {
+fn by_nat(service: &config::Service) -> impl Iterator<Item = ByNat> {
     let all = service.destinations.iter();
     let by_nat = all.filter(|destination| *service.method_of(destination) == config::Method::Nat);
-    by_nat.map(|destination| (key(service), destination.address))
+    by_nat.flat_map(|destination| {
+        service.vips().map(|vip| ByNat {
+            vip: key_at(vip.protocol, vip.endpoint),
+            service: key(service),
+            real: destination.address,
+        })
+    })
 }
 
 /// The number of a service's destination, given out if it has none.
@@ -398,14 +417,18 @@ impl<N: NextHopNumbers> Way<'_, N> {
 
 /// What names a service in a snapshot.
 pub fn key(service: &config::Service) -> ServiceKey {
-    let protocol = match service.protocol {
+    key_at(service.protocol, service.vip)
+}
+
+fn key_at(protocol: config::Protocol, virtual_endpoint: SocketAddr) -> ServiceKey {
+    let protocol = match protocol {
         config::Protocol::Tcp => weir_director::Protocol::Tcp,
         config::Protocol::Udp => weir_director::Protocol::Udp,
         config::Protocol::Sctp => weir_director::Protocol::Sctp,
     };
     ServiceKey {
         protocol,
-        virtual_endpoint: service.vip,
+        virtual_endpoint,
     }
 }
 
@@ -547,7 +570,8 @@ fn addresses(config: &Config) -> LocalAddresses {
     let virtuals = config
         .services
         .iter()
-        .map(|service| (service.vip.ip(), AddressUse::Virtual));
+        .flat_map(config::Service::vips)
+        .map(|vip| (vip.endpoint.ip(), AddressUse::Virtual));
     own.chain(local).chain(virtuals).collect()
 }
 
@@ -746,7 +770,7 @@ mod tests {
         let mut remembers = |destinations, load| {
             compile(&mut numbers, destinations, load);
             let former = numbers.former_nat.iter();
-            former.map(|(_, real)| real.to_string()).collect::<Vec<_>>()
+            former.map(|it| it.real.to_string()).collect::<Vec<_>>()
         };
         let former = ["10.0.0.11:80"];
         assert!(remembers(by_nat, Load::default()).is_empty());

@@ -168,6 +168,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// VIP and vport. 0 stands for all that no other service has; then there is persistence.
     pub vip: SocketAddr,
+    /// What else clients reach it by, as one with the first (a service group): of the same family, none twice.
+    pub further: Vec<Vip>,
     /// Who picks the destination of a new connection.
     pub scheduler: Scheduler,
     /// Flags that ipvsadm was given and the scheduler makes nothing of.
@@ -181,6 +183,15 @@ pub struct Service {
     /// The real servers, in the order written; no endpoint twice. Under NAT and DR of the VIP's family, under DR and TUN
     /// of its L4 port. L4 port 0 stands for the one that the client chose.
     pub destinations: Vec<Destination>,
+}
+
+/// What clients reach a service by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vip {
+    /// Which transport it is for.
+    pub protocol: Protocol,
+    /// VIP and vport.
+    pub endpoint: SocketAddr,
 }
 
 /// A transport protocol with services.
@@ -375,6 +386,24 @@ impl fmt::Display for Route {
     /// As `ip route` would put it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} via {}", self.to, self.via)
+    }
+}
+
+impl Service {
+    /// All that clients reach it by, the first of which names it.
+    pub fn vips(&self) -> impl Iterator<Item = Vip> {
+        let first = Vip {
+            protocol: self.protocol,
+            endpoint: self.vip,
+        };
+        std::iter::once(first).chain(self.further.iter().copied())
+    }
+}
+
+impl fmt::Display for Vip {
+    /// Two words: `tcp 192.0.2.100:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.protocol, self.endpoint)
     }
 }
 

@@ -261,6 +261,8 @@ impl Changes {
         for service in new {
             match old.iter().find(|other| is_same(service, other)) {
                 Some(before) => {
+                    let [from, to] = [before, service].map(save::write_vips);
+                    self.value(&format!("vips of {service}"), &from, &to);
                     self.value(
                         &format!("scheduler of {service}"),
                         &before.scheduler,
@@ -286,9 +288,16 @@ impl Changes {
                 }
                 None => {
                     let method = save::write_method(&service.method);
+                    let further = match service.further.is_empty() {
+                        true => String::new(),
+                        false => format!(", vips {}", save::write_vips(service)),
+                    };
                     self.live(
                         Sign::Added,
-                        format!("service {service} ({}, {method})", service.scheduler),
+                        format!(
+                            "service {service} ({}, {method}{further})",
+                            service.scheduler
+                        ),
                     );
                     self.destinations(service, &[], &service.destinations);
                 }

@@ -176,6 +176,7 @@ fn write_service(service: &Service) -> String {
     let Service {
         protocol,
         vip,
+        further,
         scheduler,
         scheduler_flags,
         persistence,
@@ -183,10 +184,16 @@ fn write_service(service: &Service) -> String {
         method,
         destinations,
     } = service;
-    let protocol = match protocol {
-        Protocol::Tcp => "Tcp",
-        Protocol::Udp => "Udp",
-        Protocol::Sctp => "Sctp",
+    let reached_by = match further.is_empty() {
+        true => {
+            let protocol = match protocol {
+                Protocol::Tcp => "Tcp",
+                Protocol::Udp => "Udp",
+                Protocol::Sctp => "Sctp",
+            };
+            format!("vip: \"{vip}\",\n            protocol: {protocol}")
+        }
+        false => format!("vips: {}", write_vips(service)),
     };
     let scheduler = write_scheduler(*scheduler);
     // Written where they say something: most services have none of them.
@@ -205,8 +212,7 @@ fn write_service(service: &Service) -> String {
     let method = write_method(method);
     let mut text = format!(
         "(
-            vip: \"{vip}\",
-            protocol: {protocol},
+            {reached_by},
             scheduler: {scheduler},
 {rare}            method: {method},
             destinations: [
@@ -230,6 +236,12 @@ fn write_service(service: &Service) -> String {
     }
     text.push_str("            ],\n        )");
     text
+}
+
+/// As the configuration has it: `["tcp/192.0.2.100:80", "tcp/192.0.2.100:443"]`.
+pub(crate) fn write_vips(service: &Service) -> String {
+    let vips = service.vips();
+    list(vips.map(|vip| quoted(&format!("{}/{}", vip.protocol, vip.endpoint))))
 }
 
 /// As the configuration has it: `Wlc`, `Sh(port: true, fallback: false)`.

@@ -119,6 +119,7 @@ pub(crate) struct RouteSpec {
 #[serde(rename = "service", deny_unknown_fields)]
 pub(crate) struct ServiceSpec {
     pub(crate) vip: Option<String>,
+    pub(crate) vips: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
     pub(crate) protocol: Option<Variant>,
     #[serde(default, deserialize_with = "given")]

@@ -77,6 +77,22 @@ fn live_changes() {
             ],
         ),
         (
+            "vip: \"192.0.2.100:80\"",
+            "vips: [\"192.0.2.100:80\", \"192.0.2.100:443\"]",
+            &[
+                "~ vips of tcp 192.0.2.100:80: [\"tcp/192.0.2.100:80\"] → [\"tcp/192.0.2.100:80\", \"tcp/192.0.2.100:443\"]",
+            ],
+        ),
+        (
+            "    services: [\n",
+            "    services: [(vips: [\"udp/192.0.2.100:53\", \"tcp/192.0.2.100:53\"], destinations: [(address: \"10.0.0.11:0\")]),\n",
+            &[
+                "+ service udp 192.0.2.100:53 (wlc, FullNat(local_pool: \"default\", client_address: Toa), vips [\"udp/192.0.2.100:53\", \"tcp/192.0.2.100:53\"])",
+                "+ destination 10.0.0.11:0 of udp 192.0.2.100:53 (weight 1)",
+                "~ the order of the services",
+            ],
+        ),
+        (
             "protocol: Tcp",
             "protocol: Udp",
             &[

@@ -216,6 +216,43 @@ fn a_service_may_be_of_all_l4_ports() {
     );
 }
 
+/// A group is listed by its first VIP; what is said of that is said of all, and none of the others is free.
+#[test]
+fn a_service_group_stays_one() {
+    let before = config(
+        r#"(vips: ["tcp/192.0.2.100:80", "tcp/192.0.2.100:443", "udp/192.0.2.100:443"], scheduler: Rr, method: Nat,
+            destinations: [(address: "10.0.0.11:0")])"#,
+    );
+    let masquerading = RealServer {
+        forwarding: Forwarding::Masquerade,
+        ..server("10.0.0.12:0", 7)
+    };
+    let edits = [
+        Edit::EditService(service(VIP, "wrr")),
+        add_server(VIP, masquerading),
+        add_server("192.0.2.100:443", masquerading),
+        Edit::AddService(service("192.0.2.100:443", "rr")),
+    ];
+    let (after, outcomes) = edit(&before, &edits);
+    let expected = config(
+        r#"(vips: ["tcp/192.0.2.100:80", "tcp/192.0.2.100:443", "udp/192.0.2.100:443"], scheduler: Wrr, method: Nat,
+            destinations: [(address: "10.0.0.11:0"), (address: "10.0.0.12:0", weight: 7)])"#,
+    );
+    assert_eq!(after.services, expected.services);
+    let sentences: Vec<String> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.map_or_else(|error| error.to_string(), |()| String::new()))
+        .collect();
+    assert_eq!(sentences[..3], ["", "", "Service not defined"]);
+    assert!(
+        sentences[3].starts_with("the service tcp 192.0.2.100:443 stands in line "),
+        "{}",
+        sentences[3]
+    );
+    let (gone, _) = edit(&after, &[Edit::DeleteService(name(VIP))]);
+    assert!(gone.services.is_empty());
+}
+
 const METHODS: [(Forwarding, &str); 7] = [
     (Forwarding::Masquerade, "Nat"),
     (Forwarding::Route, "Dr"),

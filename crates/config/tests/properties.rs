@@ -9,7 +9,7 @@ use weir_config::ipvs::{Netmask, Persistence};
 use weir_config::{
     AddressRange, ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions,
     Idle, IpvsSettings, LocalPool, LocalPorts, Memory, Method, Port, Protocol, RemovedDestination,
-    Reuse, Route, Runtime, Scheduler, Service, Timeouts, diff, to_ron,
+    Reuse, Route, Runtime, Scheduler, Service, Timeouts, Vip, diff, to_ron,
 };
 
 const CPUS: [usize; 6] = [0, 1, 2, 3, 8, 9];
@@ -169,6 +169,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
         (
             any::<bool>(),
             any::<bool>(),
+            any::<bool>(),
             select(&ClientAddress::ALL[..]),
         ),
         1..=4_u8,
@@ -183,7 +184,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
     )
         .prop_map(
             |(
-                (is_ipv4, one_packet, wanted),
+                (is_ipv4, one_packet, is_group, wanted),
                 vip,
                 vport,
                 (protocol, scheduler, persistence),
@@ -204,7 +205,17 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                         v6(port, host)
                     }
                 };
-                let client_address = match wanted.is_for(protocol) {
+                // Other services have smaller vports.
+                let further = is_group.then(|| Vip {
+                    protocol: match protocol {
+                        Protocol::Tcp => Protocol::Udp,
+                        Protocol::Udp => Protocol::Sctp,
+                        Protocol::Sctp => Protocol::Tcp,
+                    },
+                    endpoint: SocketAddr::new(address(99, vip), vport + 100),
+                });
+                let mut protocols = further.iter().map(|vip| vip.protocol).chain([protocol]);
+                let client_address = match protocols.all(|protocol| wanted.is_for(protocol)) {
                     true => wanted,
                     false => ClientAddress::Toa,
                 };
@@ -214,6 +225,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                 {
                     // Packets of DR and TUN arrive as clients sent them.
                     let rport = match method {
+                        Some(Method::Dr | Method::Tun(_)) if is_group => 0,
                         Some(Method::Dr | Method::Tun(_)) => vport,
                         Some(Method::Nat | Method::FullNat(_)) | None => rport,
                     };
@@ -229,6 +241,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                     }
                 }
                 let may_be_one_packet = protocol == Protocol::Udp
+                    && !is_group
                     && resolved
                         .iter()
                         .all(|destination| destination.method.is_some());
@@ -237,6 +250,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
                     one_packet: one_packet && may_be_one_packet,
                     protocol,
                     vip: SocketAddr::new(address(99, vip), vport),
+                    further: further.into_iter().collect(),
                     scheduler,
                     persistence,
                     method: Method::FullNat(FullNat {

@@ -123,7 +123,7 @@ fn syntax_and_types() {
         (
             "scheduler: Wlc",
             "shceduler: Wlc",
-            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, protocol, scheduler, scheduler_flags, method, destinations, persistence, one_packet",
+            "w.ron:15:13: `shceduler` is no key here; the keys of `service` are vip, vips, protocol, scheduler, scheduler_flags, method, destinations, persistence, one_packet",
         ),
         (
             "connections: 1000",
@@ -226,6 +226,93 @@ fn syntax_and_types() {
             "w.ron:9:28: a backslash in text is followed by something it cannot stand before; write \\\\ for a backslash",
         ),
     ]);
+}
+
+#[test]
+fn service_groups() {
+    const VIP: &str = "vip: \"192.0.2.100:80\",";
+    check(&[
+        (
+            VIP,
+            "vips: [\"192.0.2.100:80\", \"udp/192.0.2.101:53\", \"tcp/192.0.2.100:443\"],",
+            "accepted",
+        ),
+        (
+            VIP,
+            "vip: \"192.0.2.100:80\", vips: [],",
+            "w.ron:13:36: a service has `vip` or `vips`; remove one of them",
+        ),
+        (
+            VIP,
+            "vips: [],",
+            "w.ron:13:19: `vips` is empty; write one VIP at least",
+        ),
+        (
+            VIP,
+            "vips: [\"192.0.2.100:80\", \"tcp/192.0.2.100:80\"],",
+            "w.ron:13:38: the service tcp 192.0.2.100:80 stands in line 13 already; make them one, or change one",
+        ),
+        (
+            VIP,
+            "vips: [\"192.0.2.100:80\", \"tcp/[2001:db8:9::9]:80\"],",
+            "w.ron:13:38: [2001:db8:9::9]:80 is of IPv6 and 192.0.2.100:80 of IPv4, and one service speaks one of them; make two services",
+        ),
+        (
+            VIP,
+            "vips: [\"192.0.2.100:80\", \"10.0.0.12:80\"],",
+            "w.ron:19:27: the real server 10.0.0.12 is the VIP of tcp 192.0.2.100:80; write the address of another host",
+        ),
+        (
+            VIP,
+            "vips: [\"192.0.2.100:80\", \"192.0.2.10:80\"],",
+            "w.ron:13:38: the VIP 192.0.2.10 is port \"wan\"'s own address; give the service an address of its own",
+        ),
+        (
+            VIP,
+            "vips: [\"192.0.2.100:80\", \"192.0.2.100:0\"],",
+            "w.ron:13:38: 192.0.2.100:0 stands for all L4 ports, and without `persistence` a client's connections to them would go to several real servers; add it, or write an L4 port from 1 to 65535",
+        ),
+        (
+            VIP,
+            "one_packet: true, vips: [\"udp/192.0.2.100:80\", \"192.0.2.100:80\"],",
+            "w.ron:13:25: one-packet scheduling is for datagrams, and this service is of TCP; write protocol: Udp, or remove it",
+        ),
+        (
+            "vip: \"192.0.2.100:80\",\n            protocol: Tcp,",
+            "vips: [\"tcp/192.0.2.100:80\", \"192.0.2.101:80\"],",
+            "w.ron:13:42: `192.0.2.101:80` has no protocol; write tcp/, udp/ or sctp/ before it, or give the service a `protocol`",
+        ),
+        (
+            "vip: \"192.0.2.100:80\",\n            protocol: Tcp,",
+            "vips: [\"tcp/192.0.2.100:80\", \"udp/192.0.2.101:80\"],",
+            "accepted",
+        ),
+    ]);
+}
+
+/// Real servers that get packets as clients sent them.
+#[test]
+fn a_group_under_dr_takes_l4_port_0_or_the_one_that_all_have() {
+    const VIP: &str = "vip: \"192.0.2.100:80\",";
+    let refusal_of = |vips: &str, server: &str| {
+        refusal(&RIGHT.replace(VIP, vips).replace(
+            "(address: \"10.0.0.12:80\", weight: 50)",
+            &format!("(address: \"{server}\", method: Dr)"),
+        ))
+    };
+    let alike = "vips: [\"192.0.2.100:80\", \"192.0.2.101:80\"],";
+    let unlike = "vips: [\"192.0.2.100:80\", \"192.0.2.101:443\"],";
+    for (vips, server) in [
+        (alike, "10.0.0.12:80"),
+        (alike, "10.0.0.12:0"),
+        (unlike, "10.0.0.12:0"),
+    ] {
+        assert_eq!(refusal_of(vips, server), "accepted", "{vips} {server}");
+    }
+    assert_eq!(
+        refusal_of(unlike, "10.0.0.12:80"),
+        "w.ron:19:27: the real server gets packets as clients sent them, to whatever L4 port they chose, and 10.0.0.12:80 names another; write 10.0.0.12:0"
+    );
 }
 
 #[test]

@@ -120,8 +120,10 @@ impl Destination {
 pub struct Service {
     /// Names its cursors and counters on every worker.
     pub id: ServiceId,
-    /// What clients talk to; vport 0 stands for all that no other service of this VIP and protocol has.
+    /// What clients talk to, and the service's name; vport 0 stands for all that no other service of this VIP and protocol has.
     pub key: ServiceKey,
+    /// What else they talk to, as one with the first (a service group); of the same family.
+    pub further: Vec<ServiceKey>,
     /// Picks a destination for a new connection. Made of `destinations`; shared with the next snapshot unless they
     /// change.
     pub schedule: Arc<Schedule>,
@@ -136,6 +138,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// All that clients talk to, the first of which is its name.
+    fn keys(&self) -> impl Iterator<Item = ServiceKey> {
+        std::iter::once(self.key).chain(self.further.iter().copied())
+    }
+
     /// Whether replies come back through the director and are translated, of one destination at least.
     pub(crate) fn has_replies(&self) -> bool {
         let has_replies = |destination: &Destination| match destination.method {
@@ -169,18 +176,18 @@ impl Services {
         let by_key = list
             .iter()
             .enumerate()
-            .map(|(place, service)| (service.key, place))
+            .flat_map(|(place, service)| service.keys().map(move |key| (key, place)))
             .collect();
         let by_nat = || {
             list.iter().flat_map(|service| {
                 let destinations = service.destinations.iter();
                 destinations
                     .filter(|destination| matches!(destination.method, Method::Nat))
-                    .map(|destination| (service.key, destination.real.ip()))
+                    .map(move |destination| (service, destination.real.ip()))
             })
         };
         let nat_servers = by_nat().map(|(_, server)| server).collect();
-        let nat_services = by_nat().map(|(service, _)| service).collect();
+        let nat_services = by_nat().flat_map(|(service, _)| service.keys()).collect();
         let (thresholds, present) = (thresholds(&list), present(&list));
         Self {
             list,
@@ -211,7 +218,7 @@ impl Services {
         self.find(key).or_else(|| self.find(&key.of_all_l4_ports()))
     }
 
-    /// The service of that name.
+    /// The service of that name, or of which it is one of several.
     #[inline]
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.by_key.get(key).map(|place| &self.list[*place])

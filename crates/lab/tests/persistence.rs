@@ -1,7 +1,7 @@
 //! Persistence with real clients and servers, over two workers: who is one client gets one real server.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 use weir_lab::address::{Addresses, Family};
@@ -159,6 +159,31 @@ fn ipvsadm_makes_services_persistent_and_no_more() -> Result<()> {
     rig.stop_director()
 }
 
+/// Asserts that each client finds one real server on both L4 ports, and that not all clients find the same.
+fn assert_one_server_each(rig: &Rig, clients: &[Addresses]) -> Result<()> {
+    let client = &rig.topology.client.namespace;
+    let mut used = BTreeSet::new();
+    for family in Family::ALL {
+        let vip = rig.topology.vip.of(family);
+        for source in clients.iter().map(|addresses| addresses.of(family)) {
+            let mut names = BTreeSet::new();
+            for answered in client::curl_from(client, source, &client::url(vip, server::HTTP), 5)? {
+                names.insert(answered.body);
+            }
+            for answered in client::curl_from(client, source, &client::url(vip, server::PEER), 5)? {
+                let answer: Answer = serde_json::from_str(&answered.body)?;
+                names.insert(answer.server);
+            }
+            assert_eq!(names.len(), 1, "{source}: {names:?}");
+            used.extend(names);
+        }
+    }
+    assert_eq!(used.len(), 2, "everybody at {used:?}");
+    // One template for each client, not for each L4 port.
+    assert_eq!(persistent_connections(rig)?, 2 * clients.len());
+    Ok(())
+}
+
 #[test]
 #[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
 fn on_every_l4_port_a_client_has_the_same_server() -> Result<()> {
@@ -170,29 +195,26 @@ fn on_every_l4_port_a_client_has_the_same_server() -> Result<()> {
         text = with_key(&text, family, "persistence: (timeout: \"60s\")");
     }
     rig.start_director(&built("weir")?, &text)?;
-    let client = &rig.topology.client.namespace;
-    let mut used = BTreeSet::new();
-    for family in Family::ALL {
-        let vip = rig.topology.vip.of(family);
-        for other in &others {
-            let mut names = BTreeSet::new();
-            for answered in
-                client::curl_from(client, other.of(family), &client::url(vip, server::HTTP), 5)?
-            {
-                names.insert(answered.body);
-            }
-            for answered in
-                client::curl_from(client, other.of(family), &client::url(vip, server::PEER), 5)?
-            {
-                let answer: Answer = serde_json::from_str(&answered.body)?;
-                names.insert(answer.server);
-            }
-            assert_eq!(names.len(), 1, "{}: {names:?}", other.of(family));
-            used.extend(names);
-        }
+    assert_one_server_each(&rig, &others)?;
+    rig.stop_director()
+}
+
+#[test]
+#[ignore = "lab: needs root; run by `cargo xtask test --lab`"]
+fn in_a_service_group_a_client_has_the_same_server() -> Result<()> {
+    let mut rig = Rig::for_test(Arms::Two, ClientSide::OnLink)?;
+    let others = rig.topology.add_client_addresses(CLIENT_ADDRESSES)?;
+    let services = Service::on_both(&rig.topology, Protocol::Tcp, 0, "Rr", [1, 1]);
+    let mut text = config::text(&rig.topology, &config::last_cpus(2)?, &services);
+    for service in &services {
+        let vip = service.vip.ip();
+        let [http, peer] = [server::HTTP, server::PEER].map(|port| SocketAddr::new(vip, port));
+        let one = format!("vip: \"{}\"", service.vip);
+        let all =
+            format!("persistence: (timeout: \"60s\"), vips: [\"tcp/{http}\", \"tcp/{peer}\"]");
+        text = text.replace(&one, &all);
     }
-    assert_eq!(used.len(), 2, "everybody at {used:?}");
-    // One template for each client, not for each L4 port.
-    assert_eq!(persistent_connections(&rig)?, 2 * others.len());
+    rig.start_director(&built("weir")?, &text)?;
+    assert_one_server_each(&rig, &others)?;
     rig.stop_director()
 }

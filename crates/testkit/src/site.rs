@@ -377,6 +377,7 @@ impl Site {
         let service = Service {
             id: ServiceId(place.unwrap_or(self.services.len()) as u32),
             key,
+            further: place.map_or_else(Vec::new, |place| self.services[place].further.clone()),
             schedule: Arc::new(Schedule::new(scheduler, &destinations)),
             destinations,
             one_packet: self.one_packet && protocol == Protocol::Udp,
@@ -387,6 +388,21 @@ impl Site {
             Some(place) => self.services[place] = service,
             None => self.services.push(service),
         }
+        self
+    }
+
+    /// The service that was added last is reached by this too.
+    pub fn also(mut self, protocol: Protocol, vip: &str) -> Self {
+        let virtual_endpoint = vip.into_endpoint();
+        let virtual_use = (virtual_endpoint.ip(), AddressUse::Virtual);
+        if !self.addresses.contains(&virtual_use) {
+            self.addresses.push(virtual_use);
+        }
+        let last = self.services.last_mut().expect("a service was added");
+        last.further.push(ServiceKey {
+            protocol,
+            virtual_endpoint,
+        });
         self
     }
 

@@ -280,7 +280,7 @@ fn a_reload_without_a_file_has_the_daemon_read_its_own() {
 fn every_error_of_a_file_stands_on_its_own_line() {
     let running = Running::new();
     let text = CONFIG
-        .replace("10.0.0.11:8080", "10.0.0.11:0")
+        .replace("10.0.0.11:8080", "10.0.0.11")
         .replace("10.0.0.1/24", "10.0.0.1/240");
     let config = write(&running, "wrong.ron", &text);
     for attempt in [Attempt::DryRun, Attempt::Apply] {

@@ -137,6 +137,7 @@ impl Daemon for Fake {
         Ok(vec![ServiceRow {
             service: "tcp/192.0.2.100:80".parse().unwrap(),
             scheduler: "wrr".into(),
+            also: Vec::new(),
             persistent: None,
             method: "FullNat".into(),
             local_ports_exhausted: 7,

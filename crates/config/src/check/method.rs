@@ -22,11 +22,11 @@ pub(super) fn resolve(
     report: &mut Report,
     written: Option<&Variant>,
     place: Place<'_>,
-    protocol: Option<Protocol>,
+    protocols: &[Protocol],
     pools: &Pools,
 ) -> Method {
     let Some(written) = written else {
-        return full_nat(report, FullNatSpec::default(), place, protocol, pools);
+        return full_nat(report, FullNatSpec::default(), place, protocols, pools);
     };
     let method = match written.name() {
         "Nat" => plain(report, written, place, Method::Nat),
@@ -41,7 +41,7 @@ pub(super) fn resolve(
         }),
         "FullNat" => {
             let spec = options(report, written, place);
-            spec.map(|spec| full_nat(report, spec, place, protocol, pools))
+            spec.map(|spec| full_nat(report, spec, place, protocols, pools))
         }
         _ => {
             let what = refusal(written, &["Nat", "Dr", "Tun", "FullNat"], &[]);
@@ -109,7 +109,7 @@ fn full_nat(
     report: &mut Report,
     spec: FullNatSpec,
     place: Place<'_>,
-    protocol: Option<Protocol>,
+    protocols: &[Protocol],
     pools: &Pools,
 ) -> Method {
     let local_pool = spec
@@ -120,7 +120,7 @@ fn full_nat(
     let client_address = client_address(
         report,
         spec.client_address.as_ref(),
-        protocol,
+        protocols,
         place.field("client_address"),
     );
     Method::FullNat(FullNat {
@@ -145,24 +145,30 @@ fn require_pool(name: &str, pools: &Pools) -> Result<(), String> {
     })
 }
 
-fn capitals(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "TCP",
-        Protocol::Udp => "UDP",
-        Protocol::Sctp => "SCTP",
+fn capitals(protocols: &[Protocol]) -> String {
+    let named = [
+        (Protocol::Tcp, "TCP"),
+        (Protocol::Udp, "UDP"),
+        (Protocol::Sctp, "SCTP"),
+    ];
+    let has = named.iter().filter(|(of, _)| protocols.contains(of));
+    let names: Vec<&str> = has.map(|(_, name)| *name).collect();
+    match names.is_empty() {
+        true => "this protocol".to_owned(),
+        false => names.join(" and "),
     }
 }
 
 fn client_address(
     report: &mut Report,
     written: Option<&Variant>,
-    protocol: Option<Protocol>,
+    protocols: &[Protocol],
     place: Place<'_>,
 ) -> ClientAddress {
     let Some(written) = written else {
         return ClientAddress::Toa;
     };
-    let is_possible = |choice: &ClientAddress| protocol.is_none_or(|of| choice.is_for(of));
+    let is_possible = |choice: &ClientAddress| protocols.iter().all(|of| choice.is_for(*of));
     let possible: Vec<&str> = ClientAddress::ALL
         .into_iter()
         .filter(is_possible)
@@ -174,7 +180,7 @@ fn client_address(
         Some(choice) => Err(format!(
             "`{}` is not for services of {}; write {}",
             choice.name(),
-            protocol.map_or("this protocol", capitals),
+            capitals(protocols),
             one_of(&possible)
         )),
         None => Err(refusal(written, &possible, &[])),

@@ -18,12 +18,13 @@ pub(super) fn check(
     services: &[PlacedService],
 ) {
     for service in services {
-        let vip = service.vip;
-        if let Some(port) = network.port_with(vip.value) {
-            report.refuse(
-                vip.at,
-                format!("the VIP {} is port \"{}\"'s own address; give the service an address of its own", vip.value, port.name),
-            );
+        for vip in &service.vips {
+            if let Some(port) = network.port_with(vip.value) {
+                report.refuse(
+                    vip.at,
+                    format!("the VIP {} is port \"{}\"'s own address; give the service an address of its own", vip.value, port.name),
+                );
+            }
         }
     }
 
@@ -38,15 +39,15 @@ pub(super) fn check(
                 format!("the local address {address} is port \"{}\"'s own address; leave it out of the pool", port.name),
             );
         }
-        if let Some(service) = services
+        let all = services
             .iter()
-            .find(|service| range.value.contains(service.vip.value))
-        {
+            .flat_map(|service| service.vips.iter().map(move |vip| (vip.value, service)));
+        if let Some((vip, service)) = all.into_iter().find(|(vip, _)| range.value.contains(*vip)) {
             report.refuse(
                 range.at,
                 format!(
-                    "the local address {} is the VIP of {}; leave it out of the pool",
-                    service.vip.value, service.service
+                    "the local address {vip} is the VIP of {}; leave it out of the pool",
+                    service.service
                 ),
             );
         }
@@ -55,7 +56,9 @@ pub(super) fn check(
     // A million real servers are looked for among ten thousand VIPs.
     let mut by_vip = HashMap::with_capacity(services.len());
     for service in services {
-        by_vip.entry(service.vip.value).or_insert(service);
+        for vip in &service.vips {
+            by_vip.entry(vip.value).or_insert(service);
+        }
     }
     for destination in services.iter().flat_map(|service| &service.destinations) {
         let address = destination.value;

@@ -15,7 +15,7 @@ use super::network::Network;
 use super::persistence;
 use super::pools::Pools;
 use super::ports::{MTU_MINIMUM, MTU_MINIMUM_IPV6};
-use super::{Placed, method, number_within, refuse_not_built};
+use super::{Placed, method, number_within, refuse_not_built, vips};
 use crate::address;
 use crate::config::{
     ClientAddress, Destination, Encapsulation, HashOptions, Method, Protocol, Scheduler, Service,
@@ -34,14 +34,18 @@ const DEFAULT_WEIGHT: u16 = 1;
 /// A service with the places of its addresses.
 pub(super) struct PlacedService {
     pub(super) service: Service,
-    pub(super) vip: Placed<IpAddr>,
+    /// As many as the service has, in its order.
+    pub(super) vips: Vec<Placed<IpAddr>>,
     pub(super) destinations: Vec<Placed<IpAddr>>,
 }
 
 /// What surrounds a destination.
 struct Vicinity<'a> {
-    protocol: Option<Protocol>,
+    /// Those of its VIPs.
+    protocols: &'a [Protocol],
     vip: Option<SocketAddr>,
+    /// That of all VIPs, or 0.
+    vport: u16,
     /// The service's.
     method: &'a Method,
     one_packet: bool,
@@ -62,12 +66,18 @@ pub(super) fn resolve(
         let place = place.item(index);
         let service = service(report, spec, place, network, pools);
         if let Some(service) = service {
-            match by_vip.entry((service.service.protocol, service.service.vip)) {
-                Entry::Vacant(place) => {
-                    place.insert(services.len());
-                }
-                Entry::Occupied(place) => {
-                    refuse_duplicate(report, &service, &services[*place.get()]);
+            for (vip, place) in service.service.vips().zip(&service.vips) {
+                match by_vip.entry(vip) {
+                    Entry::Vacant(first) => {
+                        first.insert(place.at.line);
+                    }
+                    Entry::Occupied(first) => {
+                        let line = first.get();
+                        let what = format!(
+                            "the service {vip} stands in line {line} already; make them one, or change one"
+                        );
+                        report.refuse(place.at, what);
+                    }
                 }
             }
             services.push(service);
@@ -84,14 +94,8 @@ fn service(
     network: &Network,
     pools: &Pools,
 ) -> Option<PlacedService> {
-    let vip = vip(report, spec.vip.as_deref(), place, network);
-    if let Some(vip) = vip.filter(|vip| vip.port() == 0 && spec.persistence.is_none()) {
-        let what = format!(
-            "{vip} stands for all L4 ports, and without `persistence` a client's connections to them would go to several real servers; add it, or write an L4 port from 1 to 65535"
-        );
-        report.refuse(place.field("vip").at(), what);
-    }
-    let protocol = protocol(report, spec.protocol.as_ref(), place);
+    let vips = vips::resolve(report, spec, place, network);
+    let vip = vips.first;
     let scheduler = scheduler(report, spec.scheduler.as_ref(), place.field("scheduler"));
     let flags = scheduler_flags(spec.scheduler_flags.as_deref().unwrap_or_default());
     let scheduler_flags = report
@@ -105,13 +109,19 @@ fn service(
         report,
         spec.method.as_ref(),
         place.field("method"),
-        protocol,
+        &vips.protocols,
         pools,
     );
-    let one_packet = one_packet(report, spec.one_packet, protocol, place.field("one_packet"));
+    let one_packet = one_packet(
+        report,
+        spec.one_packet,
+        vips.of_streams(),
+        place.field("one_packet"),
+    );
     let vicinity = Vicinity {
-        protocol,
+        protocols: &vips.protocols,
         vip,
+        vport: vips.vport(),
         method: &method,
         one_packet,
         network,
@@ -139,10 +149,11 @@ fn service(
 
     refuse_too_many(report, scheduler, destinations.len(), place);
 
-    let (protocol, vip) = (protocol?, vip?);
+    let (first, further) = vips.all.split_first()?;
     let service = Service {
-        protocol,
-        vip,
+        protocol: first.value.protocol,
+        vip: first.value.endpoint,
+        further: further.iter().map(|vip| vip.value).collect(),
         scheduler,
         scheduler_flags,
         persistence,
@@ -150,64 +161,21 @@ fn service(
         method,
         destinations,
     };
-    let vip = Placed {
-        value: vip.ip(),
-        at: place.field("vip").at(),
-    };
+    let vips = vips.all.iter().map(|vip| Placed {
+        value: vip.value.endpoint.ip(),
+        at: vip.at,
+    });
     Some(PlacedService {
         service,
-        vip,
+        vips: vips.collect(),
         destinations: places,
     })
-}
-
-fn refuse_duplicate(report: &mut Report, service: &PlacedService, other: &PlacedService) {
-    let line = other.vip.at.line;
-    let what = format!(
-        "the service {} stands in line {line} already; make them one, or change one",
-        service.service
-    );
-    report.refuse(service.vip.at, what);
-}
-
-fn vip(
-    report: &mut Report,
-    written: Option<&str>,
-    place: Place<'_>,
-    network: &Network,
-) -> Option<SocketAddr> {
-    let result = written
-        .ok_or_else(|| {
-            "this service has no `vip`; write one, as in vip: \"192.0.2.100:80\"".to_owned()
-        })
-        .and_then(address::parse_endpoint)
-        .and_then(|vip| require_routable(vip, network));
-    report.keep(place.field("vip").at(), result)
 }
 
 fn require_routable(endpoint: SocketAddr, network: &Network) -> Result<SocketAddr, String> {
     address::require_routable(endpoint.ip())?;
     network.require_no_end(endpoint.ip())?;
     Ok(endpoint)
-}
-
-fn protocol(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Option<Protocol> {
-    const BUILT: [&str; 3] = ["Tcp", "Udp", "Sctp"];
-    let at = place.field("protocol").at();
-    let Some(written) = written else {
-        report.refuse(
-            at,
-            "this service has no `protocol`; write protocol: Tcp, protocol: Udp or protocol: Sctp",
-        );
-        return None;
-    };
-    let result = match written.name() {
-        "Tcp" => without_options(written, Protocol::Tcp),
-        "Udp" => without_options(written, Protocol::Udp),
-        "Sctp" => without_options(written, Protocol::Sctp),
-        _ => Err(refusal(written, &BUILT, &[])),
-    };
-    report.keep(at, result)
 }
 
 fn scheduler(report: &mut Report, written: Option<&Variant>, place: Place<'_>) -> Scheduler {
@@ -257,21 +225,19 @@ fn resolve_scheduler(written: &Variant, at: Position) -> Result<Scheduler, Probl
 fn one_packet(
     report: &mut Report,
     written: Option<bool>,
-    protocol: Option<Protocol>,
+    of_streams: Option<Protocol>,
     place: Place<'_>,
 ) -> bool {
     let one_packet = written.unwrap_or_default();
-    match (one_packet, protocol) {
-        (true, Some(protocol @ (Protocol::Tcp | Protocol::Sctp))) => {
-            let protocol = protocol.to_string().to_uppercase();
-            let what = format!(
-                "one-packet scheduling is for datagrams, and this service is of {protocol}; write protocol: Udp, or remove it"
-            );
-            report.refuse(place.at(), what);
-            false
-        }
-        (_, Some(Protocol::Tcp | Protocol::Udp | Protocol::Sctp) | None) => one_packet,
+    if let (true, Some(protocol)) = (one_packet, of_streams) {
+        let protocol = protocol.to_string().to_uppercase();
+        let what = format!(
+            "one-packet scheduling is for datagrams, and this service is of {protocol}; write protocol: Udp, or remove it"
+        );
+        report.refuse(place.at(), what);
+        return false;
     }
+    one_packet
 }
 
 fn hash_options(port: Option<bool>, fallback: Option<bool>) -> HashOptions {
@@ -339,9 +305,9 @@ fn destination(
     let own_method = spec.method.as_ref().map(|written| {
         let place = place.field("method");
         let Vicinity {
-            protocol, pools, ..
+            protocols, pools, ..
         } = *service;
-        method::resolve(report, Some(written), place, protocol, pools)
+        method::resolve(report, Some(written), place, protocols, pools)
     });
     let method = own_method.as_ref().unwrap_or(service.method);
     if service.one_packet && matches!(method, Method::FullNat(_)) {
@@ -397,7 +363,7 @@ fn require_real_server(
     let network = service.network;
     let address = require_routable(address, network)?;
     if let Some(vip) = service.vip {
-        require_match(address, vip, method)?;
+        require_match(address, vip, service.vport, method)?;
     }
     if others.iter().any(|other| other.address == address) {
         return Err(format!(
@@ -512,7 +478,12 @@ fn require_tunnel(
 }
 
 /// What a method asks of a real server's endpoint beside the VIP's.
-fn require_match(address: SocketAddr, vip: SocketAddr, method: &Method) -> Result<(), String> {
+fn require_match(
+    address: SocketAddr,
+    vip: SocketAddr,
+    vport: u16,
+    method: &Method,
+) -> Result<(), String> {
     let crosses_families = vip.is_ipv4() != address.is_ipv4();
     if crosses_families && matches!(method, Method::Nat | Method::Dr) {
         let (server, service) = (family(address.ip()), family(vip.ip()));
@@ -520,21 +491,21 @@ fn require_match(address: SocketAddr, vip: SocketAddr, method: &Method) -> Resul
             "the real server {address} speaks {server} and the VIP {service}, and only FullNat and Tun reach from one to the other; write an {service} address, or another method"
         ));
     }
-    let keeps_l4_port = address.port() == 0 || address.port() == vip.port();
+    let keeps_l4_port = address.port() == 0 || address.port() == vport;
     if matches!(method, Method::Dr | Method::Tun(_)) && !keeps_l4_port {
-        let theirs = match vip.port() {
+        let theirs = match vport {
             0 => "whatever L4 port they chose".to_owned(),
             vport => format!("L4 port {vport}"),
         };
         return Err(format!(
             "the real server gets packets as clients sent them, to {theirs}, and {address} names another; write {}",
-            SocketAddr::new(address.ip(), vip.port())
+            SocketAddr::new(address.ip(), vport)
         ));
     }
     Ok(())
 }
 
-fn family(address: IpAddr) -> &'static str {
+pub(super) fn family(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V4(_) => "IPv4",
         IpAddr::V6(_) => "IPv6",

@@ -225,6 +225,7 @@ fn meant_service(
     Ok(Service {
         protocol,
         vip,
+        further: before.map_or_else(Vec::new, |before| before.further.clone()),
         scheduler,
         scheduler_flags,
         persistence: said.persistence,

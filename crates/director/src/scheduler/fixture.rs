@@ -67,6 +67,7 @@ impl Bench {
                     protocol: Protocol::Tcp,
                     virtual_endpoint: "10.0.0.100:80".parse().unwrap(),
                 },
+                further: Vec::new(),
                 schedule: Arc::new(Schedule::new(scheduler, &destinations)),
                 destinations,
                 one_packet: false,

@@ -5,6 +5,7 @@ mod counters;
 mod drops;
 mod eviction;
 mod fragments;
+mod groups;
 mod hostile;
 mod icmp_errors;
 mod l4_ports;
