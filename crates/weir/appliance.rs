@@ -157,6 +157,7 @@ impl Appliance {
             services: compiled.services,
             routes: compiled.routes,
             tunnels: compiled.tunnels,
+            path_mtus: Arc::default(),
             addresses: compiled.addresses,
             counted: compiled.counted,
             settings: compiled.settings,

@@ -203,6 +203,7 @@ impl Control {
         self.generation.0 += 1;
         Arc::new(Snapshot {
             tunnels: compiled.tunnels,
+            path_mtus: Arc::clone(&self.first.path_mtus),
             generation: self.generation,
             services: compiled.services,
             routes: compiled.routes,

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use weir_director::{
-    AddressUse, DestinationId, Encapsulation, L4PortRange, Load, LocalAddresses, LocalPool,
-    NextHopId, PortId, RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings,
-    State, Thresholds, Tick, Timeouts, Tunnel, TunnelId,
+    AddressUse, DestinationId, L4PortRange, Load, LocalAddresses, LocalPool, NextHopId, PortId,
+    RouteTarget, Routes, Schedule, ServiceId, ServiceKey, Services, Settings, State, Thresholds,
+    Tick, Timeouts, Tunnel, TunnelId,
 };
 
 use crate::config::{self, Config};
@@ -30,7 +30,7 @@ pub struct Compiled {
     /// The way to clients and real servers.
     pub routes: Arc<Routes>,
     /// Where TUN leads.
-    pub tunnels: Arc<[Tunnel]>,
+    pub tunnels: Arc<weir_director::Tunnels>,
     /// The addresses that are ours.
     pub addresses: Arc<LocalAddresses>,
     /// The destinations whose totals are published.
@@ -175,7 +175,7 @@ impl Numbers {
         Ok(Compiled {
             services: Arc::new(Services::new(services).with_former_nat(former_nat)),
             routes: Arc::new(routes),
-            tunnels: self.tunnels.rows(),
+            tunnels: self.tunnels.all(),
             addresses: Arc::new(self.addresses(config)),
             counted: self.counted(),
             settings: settings(config),
@@ -302,12 +302,18 @@ impl Numbers {
                         .get(&destination.address)
                         .copied()
                         .unwrap_or(weight),
-                    method: method(service.method_of(destination), pools, |encapsulation| {
+                    method: method(service.method_of(destination), pools, |tun| {
                         let real = destination.address.ip();
                         // `check` has seen to it that there is one.
                         let local =
                             dip::towards(real, &config.ports, &config.routes).unwrap_or(real);
-                        tunnels.number(local, real, encapsulation)
+                        let tunnel = Tunnel::new(local, real, tun.encapsulation);
+                        let tunnel = match tun.sources {
+                            Some(net) => tunnel
+                                .and_then(|it| it.from_prefix(net.network(), net.prefix_len())),
+                            None => tunnel,
+                        };
+                        tunnels.number(tunnel.ok_or(TooMuch::Tunnels)?)
                     })?,
                     next_hop: way.next_hop(destination.address.ip())?,
                 });
@@ -480,12 +486,12 @@ fn last_weights(service: &config::Service, before: &LastWeights) -> LastWeights 
 fn method(
     method: &config::Method,
     pools: &HashMap<&str, Arc<LocalPool>>,
-    tunnel: impl FnOnce(Encapsulation) -> Result<TunnelId, TooMuch>,
+    tunnel: impl FnOnce(config::Tun) -> Result<TunnelId, TooMuch>,
 ) -> Result<weir_director::Method, TooMuch> {
     Ok(match method {
         config::Method::Nat => weir_director::Method::Nat,
         config::Method::Dr => weir_director::Method::Dr,
-        config::Method::Tun(encapsulation) => weir_director::Method::Tun(tunnel(*encapsulation)?),
+        config::Method::Tun(tun) => weir_director::Method::Tun(tunnel(*tun)?),
         config::Method::FullNat(options) => weir_director::Method::FullNat {
             // `check` has seen to it that the pool exists; without it the service would be refused all ports.
             pool: pools
@@ -705,7 +711,7 @@ mod tests {
             services: [(vip: "192.0.2.100:53", protocol: Udp, method: Dr, one_packet: true, destinations: [
                 (address: "10.0.0.11:53", upper_threshold: 9, lower_threshold: 4), (address: "10.0.0.12:53"),
             ])],
-            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1, expire_quiescent_template: 1),
+            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, schedule_icmp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1, expire_quiescent_template: 1),
             removed_destination: Ipvs,
         )"#;
         let config = Config::parse(text, "test.ron", &[0]).unwrap();
@@ -725,6 +731,7 @@ mod tests {
         let expected = weir_director::IpvsSettings {
             sloppy_tcp: true,
             sloppy_sctp: true,
+            schedule_icmp: true,
             reuse: weir_director::Reuse::OverOrFinWait,
             ends_with_destination: true,
             expire_quiescent_template: true,
@@ -732,6 +739,29 @@ mod tests {
         assert_eq!(settings.ipvs, expected);
         let removed = weir_director::RemovedDestination::Ipvs;
         assert_eq!(settings.removed_destination, removed);
+    }
+
+    #[test]
+    fn the_sources_of_a_tunnel_reach_the_snapshot_and_the_file_that_is_saved() {
+        let mut numbers = Numbers::default();
+        let mut method = |method: &str| {
+            let destination = format!(r#"(address: "10.0.0.11:80", method: {method})"#);
+            let compiled = compile(&mut numbers, &destination, Load::default());
+            let config = config(&destination);
+            let saved = Config::parse(&crate::to_ron(&config), "saved.ron", &[0]).unwrap();
+            assert_eq!(saved.services, config.services);
+            let service = Arc::clone(compiled.services.iter().next().unwrap());
+            let weir_director::Method::Tun(id) = service.destinations[0].method else {
+                panic!("no tunnel");
+            };
+            *compiled.tunnels.get(id).unwrap()
+        };
+        let (local, real) = ("10.0.0.1".parse().unwrap(), "10.0.0.11".parse().unwrap());
+        let plain = Tunnel::new(local, real, weir_director::Encapsulation::Ipip).unwrap();
+        assert_eq!(method("Tun()"), plain);
+        let varied = plain.from_prefix("100.64.0.0".parse().unwrap(), 16);
+        assert_eq!(Some(method(r#"Tun(sources: "100.64.0.0/16")"#)), varied);
+        assert_ne!(Some(plain), varied);
     }
 
     #[test]

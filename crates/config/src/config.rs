@@ -213,9 +213,19 @@ pub enum Method {
     /// MAC addresses are rewritten; the real server answers by itself.
     Dr,
     /// The packet is put into another; the real server answers by itself.
-    Tun(Encapsulation),
+    Tun(Tun),
     /// Source and destination are rewritten.
     FullNat(FullNat),
+}
+
+/// What TUN needs to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tun {
+    /// What stands between the outer header and the packet.
+    pub encapsulation: Encapsulation,
+    /// Each flow has an outer source address of its own in this prefix, which is on no port's subnet; `None`: all have the
+    /// port's own. Of the real server's family.
+    pub sources: Option<IpNet>,
 }
 
 /// What FULLNAT needs to know.

@@ -64,7 +64,7 @@ pub use address::AddressRange;
 pub use config::{
     ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle,
     IpvsSettings, LocalPool, LocalPorts, Memory, Method, Port, Protocol, RemovedDestination, Reuse,
-    Route, Runtime, Scheduler, Service, Timeouts, Vip,
+    Route, Runtime, Scheduler, Service, Timeouts, Tun, Vip,
 };
 pub use diff::{Change, Sign, diff, refusal};
 pub use error::{Errors, Problem};

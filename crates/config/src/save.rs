@@ -12,7 +12,7 @@ use ron::extensions::Extensions;
 use crate::config::{
     Config, Destination, Device, Encapsulation, FullNat, HashOptions, Idle, IpvsSettings,
     LocalPool, Memory, Method, Port, Protocol, RemovedDestination, Reuse, Route, Runtime,
-    Scheduler, Service, Timeouts,
+    Scheduler, Service, Timeouts, Tun,
 };
 use crate::duration;
 use crate::ipvs::{MarkedService, Netmask, Persistence, SchedulerFlags};
@@ -310,9 +310,13 @@ pub(crate) fn write_method(method: &Method) -> String {
     match method {
         Method::Nat => "Nat".to_owned(),
         Method::Dr => "Dr".to_owned(),
-        Method::Tun(encapsulation) => {
+        Method::Tun(Tun {
+            encapsulation,
+            sources,
+        }) => {
+            let sources = sources.map_or_else(String::new, |net| format!(", sources: \"{net}\""));
             format!(
-                "Tun(encapsulation: {})",
+                "Tun(encapsulation: {}{sources})",
                 write_encapsulation(*encapsulation)
             )
         }
@@ -354,10 +358,11 @@ fn write_ipvs(settings: &IpvsSettings) -> String {
 }
 
 /// By the names and in the numbers of IPVS.
-pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 5] {
+pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 6] {
     let IpvsSettings {
         sloppy_tcp,
         sloppy_sctp,
+        schedule_icmp,
         reuse,
         ends_with_destination,
         expire_quiescent_template,
@@ -370,6 +375,7 @@ pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 5] {
     [
         ("sloppy_tcp", u8::from(*sloppy_tcp)),
         ("sloppy_sctp", u8::from(*sloppy_sctp)),
+        ("schedule_icmp", u8::from(*schedule_icmp)),
         ("conn_reuse_mode", reuse_mode),
         ("expire_nodest_conn", u8::from(*ends_with_destination)),
         (

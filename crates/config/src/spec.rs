@@ -174,6 +174,7 @@ pub(crate) struct FullNatSpec {
 pub(crate) struct TunSpec {
     #[serde(default, deserialize_with = "given")]
     pub(crate) encapsulation: Option<Variant>,
+    pub(crate) sources: Option<String>,
 }
 
 /// The options of `Gre`.

@@ -4,41 +4,33 @@
 //! Does not know: how a packet is put into a tunnel (`weir_wire::tunnel`).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_director::{Encapsulation, Tunnel, TunnelId};
+use weir_director::{Tunnel, TunnelId};
 
 use crate::compile::TooMuch;
 
 /// The tunnels that have a number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tunnels {
-    by_ends: HashMap<(IpAddr, IpAddr, Encapsulation), TunnelId>,
-    rows: Arc<[Tunnel]>,
+    numbers: HashMap<Tunnel, TunnelId>,
+    all: Arc<weir_director::Tunnels>,
 }
 
 impl Tunnels {
-    /// The number of the tunnel from `local` to `remote`, of one family, given out if it has none.
-    pub(crate) fn number(
-        &mut self,
-        local: IpAddr,
-        remote: IpAddr,
-        encapsulation: Encapsulation,
-    ) -> Result<TunnelId, TooMuch> {
-        if let Some(id) = self.by_ends.get(&(local, remote, encapsulation)) {
+    /// The number of a tunnel, given out if it has none.
+    pub(crate) fn number(&mut self, tunnel: Tunnel) -> Result<TunnelId, TooMuch> {
+        if let Some(id) = self.numbers.get(&tunnel) {
             return Ok(*id);
         }
-        let id = u16::try_from(self.rows.len()).map_err(|_| TooMuch::Tunnels)?;
-        let tunnel = Tunnel::new(local, remote, encapsulation).ok_or(TooMuch::Tunnels)?;
-        self.rows = self.rows.iter().copied().chain([tunnel]).collect();
-        self.by_ends
-            .insert((local, remote, encapsulation), TunnelId(id));
-        Ok(TunnelId(id))
+        let id = Arc::make_mut(&mut self.all).add(tunnel);
+        let id = id.ok_or(TooMuch::Tunnels)?;
+        self.numbers.insert(tunnel, id);
+        Ok(id)
     }
 
     /// All of them, by number.
-    pub(crate) fn rows(&self) -> Arc<[Tunnel]> {
-        Arc::clone(&self.rows)
+    pub(crate) fn all(&self) -> Arc<weir_director::Tunnels> {
+        Arc::clone(&self.all)
     }
 }

@@ -9,7 +9,7 @@ use weir_config::ipvs::{Netmask, Persistence};
 use weir_config::{
     AddressRange, ClientAddress, Config, Destination, Device, Encapsulation, FullNat, HashOptions,
     Idle, IpvsSettings, LocalPool, LocalPorts, Memory, Method, Port, Protocol, RemovedDestination,
-    Reuse, Route, Runtime, Scheduler, Service, Timeouts, Vip, diff, to_ron,
+    Reuse, Route, Runtime, Scheduler, Service, Timeouts, Tun, Vip, diff, to_ron,
 };
 
 const CPUS: [usize; 6] = [0, 1, 2, 3, 8, 9];
@@ -148,7 +148,12 @@ fn method() -> impl Strategy<Value = Option<Method>> {
         Just(None),
         Just(Some(Method::Nat)),
         Just(Some(Method::Dr)),
-        encapsulation.prop_map(|encapsulation| Some(Method::Tun(encapsulation))),
+        encapsulation.prop_map(|encapsulation| {
+            Some(Method::Tun(Tun {
+                encapsulation,
+                sources: None,
+            }))
+        }),
     ]
 }
 
@@ -266,11 +271,12 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
 fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
     let reuse = select(vec![Reuse::Never, Reuse::Over, Reuse::OverOrFinWait]);
     let removed = select(vec![RemovedDestination::Finish, RemovedDestination::Ipvs]);
-    (any::<[bool; 4]>(), reuse, removed).prop_map(
+    (any::<[bool; 5]>(), reuse, removed).prop_map(
         |(
             [
                 sloppy_tcp,
                 sloppy_sctp,
+                schedule_icmp,
                 ends_with_destination,
                 expire_quiescent_template,
             ],
@@ -280,6 +286,7 @@ fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
             let settings = IpvsSettings {
                 sloppy_tcp,
                 sloppy_sctp,
+                schedule_icmp,
                 reuse,
                 ends_with_destination,
                 expire_quiescent_template,

@@ -821,9 +821,11 @@ fn settings_of_ipvs() {
         ),
         (
             "timeouts: (udp: \"300s\")",
-            "ipvs: (schedule_icmp: 1, pmtu_disc: 0)",
-            "w.ron:23:27: `schedule_icmp` is 1, which is not built; write 0, IPVS's default, or remove it\n\
-             w.ron:23:41: `pmtu_disc` is 0, which is not built; write 1, IPVS's default, or remove it",
+            "ipvs: (schedule_icmp: 2, pmtu_disc: 0, nat_icmp_send: 1, sync_ports: 2)",
+            "w.ron:23:27: `schedule_icmp` is 2; write a number from 0 to 1\n\
+             w.ron:23:41: `pmtu_disc` is 0, and that is not built; write 1, IPVS's default, or remove it\n\
+             w.ron:23:59: `nat_icmp_send` is 1, and what a real server sends without a connection is routed, not answered: weir is its gateway; write 0, IPVS's default, or remove it\n\
+             w.ron:23:74: `sync_ports` is 2, and weir does not synchronise connections with another director; write 1, IPVS's default, or remove it",
         ),
         (
             "timeouts: (udp: \"300s\")",
@@ -1169,5 +1171,56 @@ fn a_tunnel_has_room_for_what_every_link_takes() {
                 "w.ron:4:19: port \"lan\" takes packets of {too_small} bytes, and {sentence}; raise its mtu to {least} at least"
             )
         );
+    }
+}
+
+#[test]
+fn the_sources_of_a_tunnel_are_nobodys() {
+    let with = |sources: &str| {
+        let method = format!("method: Tun(sources: \"{sources}\")");
+        RIGHT
+            .replace("local_pool: \"default\", client_address: Toa", "")
+            .replace("method: FullNat()", &method)
+            .replace("10.0.0.12:80", "172.16.0.12:80")
+            .replace(
+                "routes: [",
+                "routes: [(to: \"172.16.0.0/12\", via: \"10.0.0.254\"), ",
+            )
+    };
+    let problem = |sources| {
+        let said = refusal(&with(sources));
+        let problem = said.lines().next().unwrap_or_default();
+        problem
+            .split_once(": ")
+            .map_or(said.clone(), |(_, it)| it.to_owned())
+    };
+    assert_eq!(refusal(&with("100.64.0.0/16")), "accepted");
+    for (sources, said) in [
+        (
+            "100.64.0.1/16",
+            "`100.64.0.1/16` has bits set behind its prefix length; write 100.64.0.0/16",
+        ),
+        (
+            "100.64.0.1/32",
+            "100.64.0.1/32 is a single address, by which no flow differs from another; write a shorter prefix, or remove it",
+        ),
+        (
+            "127.0.0.0/8",
+            "127.0.0.0 is a loopback address; write the address of one host",
+        ),
+        (
+            "fd00::/64",
+            "the tunnel to 10.0.0.11 begins in fd00::/64, which is of IPv6; write `sources` of IPv4",
+        ),
+        (
+            "10.0.0.128/25",
+            "the tunnel to 10.0.0.11 begins in 10.0.0.128/25, where hosts of the subnet 10.0.0.0/24 are; write `sources` that are nobody's",
+        ),
+        (
+            "172.16.0.0/24",
+            "the tunnel to 10.0.0.11 begins in 172.16.0.0/24, where 172.16.0.12 is; write `sources` that are nobody's",
+        ),
+    ] {
+        assert_eq!(problem(sources), said, "{sources}");
     }
 }

@@ -20,6 +20,7 @@ mod limits;
 mod neighbour;
 mod neighbours;
 mod outbox;
+mod path_mtu;
 mod port;
 mod publication;
 mod rate_limit;

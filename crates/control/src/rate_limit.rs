@@ -24,6 +24,9 @@ const REPEATS_PER_SECOND: u32 = 10_000;
 /// Of them, at once.
 const REPEATS_AT_ONCE: u32 = 1000;
 
+/// Path MTUs learned in a second, and at once: each is published to all workers.
+const PATH_MTUS_PER_SECOND: u32 = 100;
+
 /// All that is limited.
 #[derive(Debug)]
 pub(crate) struct Rates {
@@ -32,6 +35,7 @@ pub(crate) struct Rates {
     pub(crate) echo: RateLimit,
     pub(crate) queries: RateLimit,
     pub(crate) repeats: RateLimit,
+    pub(crate) path_mtus: RateLimit,
 }
 
 impl Rates {
@@ -41,6 +45,7 @@ impl Rates {
             echo: RateLimit::new(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE),
             queries: RateLimit::new(QUERIES_PER_SECOND, QUERIES_PER_SECOND),
             repeats: RateLimit::new(REPEATS_PER_SECOND, REPEATS_AT_ONCE),
+            path_mtus: RateLimit::new(PATH_MTUS_PER_SECOND, PATH_MTUS_PER_SECOND),
         }
     }
 }

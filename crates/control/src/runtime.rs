@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_director::{Generation, NextHops, Snapshot};
+use weir_director::{Generation, Snapshot};
 use weir_worker::{FrameReceiver, FrameSender, Order, Publisher, Punt};
 
 use crate::{Action, SlowPath};
@@ -48,7 +48,7 @@ impl Control {
         }
     }
 
-    /// Takes what was punted, does what is due, publishes next hops that have changed, and sends what is to be sent.
+    /// Takes what was punted, does what is due, publishes next hops and path MTUs that have changed, and sends what is to be sent.
     pub fn turn(&mut self, now: Instant) {
         for punts in &mut self.punts {
             for _ in 0..PUNTS_A_TURN {
@@ -62,8 +62,8 @@ impl Control {
             }
         }
         self.slow_path.tick(now);
-        if let Some(next_hops) = self.slow_path.take_changed_next_hops() {
-            self.publish_next_hops(next_hops);
+        if self.take_changed() {
+            self.publish();
         }
         while let Some(action) = self.slow_path.take_action() {
             let (order, frame) = match action {
@@ -90,17 +90,24 @@ impl Control {
         }
     }
 
-    fn publish_next_hops(&mut self, next_hops: NextHops) {
-        self.current.next_hops = Arc::new(next_hops);
-        self.publish();
-    }
-
-    /// Publishes what `change` makes of the current snapshot, with the slow path's next hops, under a new number.
-    pub fn publish_changed(&mut self, change: impl FnOnce(&mut Snapshot)) -> Generation {
-        change(&mut self.current);
-        if let Some(next_hops) = self.slow_path.take_changed_next_hops() {
+    /// Takes what the slow path has found out since into the current snapshot; whether there was anything.
+    fn take_changed(&mut self) -> bool {
+        let next_hops = self.slow_path.take_changed_next_hops();
+        let path_mtus = self.slow_path.take_changed_path_mtus();
+        let has_changed = next_hops.is_some() || path_mtus.is_some();
+        if let Some(next_hops) = next_hops {
             self.current.next_hops = Arc::new(next_hops);
         }
+        if let Some(path_mtus) = path_mtus {
+            self.current.path_mtus = Arc::new(path_mtus);
+        }
+        has_changed
+    }
+
+    /// Publishes what `change` makes of the current snapshot, with what the slow path has found out, under a new number.
+    pub fn publish_changed(&mut self, change: impl FnOnce(&mut Snapshot)) -> Generation {
+        change(&mut self.current);
+        self.take_changed();
         self.publish()
     }
 

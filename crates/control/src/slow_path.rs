@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_director::{
-    AddressUse, DropReason, LocalAddresses, NextHopId, NextHops, PortId, PuntReason, RouteTarget,
-    Routes,
+    AddressUse, DropReason, LocalAddresses, NextHopId, NextHops, PathMtus, PortId, PuntReason,
+    RouteTarget, Routes, TunnelId,
 };
 use weir_wire::ethernet::Mac;
+use weir_wire::tunnel_error::TunnelError;
 use weir_wire::{Headers, ethernet};
 
 use crate::address::is_one_host;
@@ -20,6 +21,7 @@ use crate::answer::Refusal;
 use crate::neighbour::{Arrival, Held};
 use crate::neighbours::{Effect, Holding, Neighbours};
 use crate::outbox::{NextHopsAre, Outbox};
+use crate::path_mtu::LearnedMtus;
 use crate::port::Link;
 use crate::rate_limit::Rates;
 use crate::{Action, Event, Limits, NeighbourView, PortFacts, RouteView};
@@ -27,8 +29,8 @@ use crate::{Action, Event, Limits, NeighbourView, PortFacts, RouteView};
 /// Everything that the control thread decides about punted packets and neighbours.
 ///
 /// Used in turns: any number of [`Self::handle`], [`Self::tick`] and the like; then, if
-/// [`Self::take_changed_next_hops`] has some, publish them; then [`Self::take_action`] until there is none. In this
-/// order a packet that waited for a neighbour meets workers that know it.
+/// [`Self::take_changed_next_hops`] or [`Self::take_changed_path_mtus`] has some, publish them; then [`Self::take_action`] until there is none. In this
+/// order a packet that waited for a neighbour meets workers that know it, and so does an error about a tunnel.
 #[derive(Debug)]
 pub struct SlowPath {
     pub(crate) ports: Vec<PortFacts>,
@@ -36,6 +38,7 @@ pub struct SlowPath {
     pub(crate) neighbours: Neighbours,
     pub(crate) rates: Rates,
     pub(crate) outbox: Outbox,
+    path_mtus: LearnedMtus,
     routes: Arc<Routes>,
     drops: [u64; DropReason::COUNT],
 }
@@ -49,6 +52,7 @@ impl SlowPath {
             neighbours: Neighbours::new(limits),
             rates: Rates::new(),
             outbox: Outbox::default(),
+            path_mtus: LearnedMtus::default(),
             routes: Arc::default(),
             drops: [0; DropReason::COUNT],
         };
@@ -119,6 +123,7 @@ impl SlowPath {
         let announcements = self.announcer.tick(now);
         self.announce(&announcements);
         self.neighbours.tick(now);
+        self.path_mtus.tick(now);
         self.carry_out(now);
     }
 
@@ -127,6 +132,7 @@ impl SlowPath {
         let deadlines = [
             self.announcer.next_deadline(),
             self.neighbours.next_deadline(),
+            self.path_mtus.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -147,14 +153,20 @@ impl SlowPath {
         self.neighbours.next_hops(&self.ports)
     }
 
+    /// The path MTUs of tunnels to be published, if they have changed since they were last taken.
+    pub fn take_changed_path_mtus(&mut self) -> Option<PathMtus> {
+        self.path_mtus.take_changed()
+    }
+
     /// The next thing to do with a frame.
     pub fn take_action(&mut self) -> Option<Action> {
-        self.outbox
-            .take(if self.neighbours.publication().is_current() {
-                NextHopsAre::Published
-            } else {
-                NextHopsAre::Changed
-            })
+        let is_current =
+            self.neighbours.publication().is_current() && !self.path_mtus.has_changed();
+        self.outbox.take(if is_current {
+            NextHopsAre::Published
+        } else {
+            NextHopsAre::Changed
+        })
     }
 
     /// The next thing worth telling. Those that nobody takes are forgotten beyond a bound.
@@ -234,21 +246,47 @@ impl SlowPath {
         frame: &[u8],
         now: Instant,
     ) -> Result<(), DropReason> {
-        let headers = &Headers::parse_with_fragments(frame)?;
+        let headers = Headers::parse_with_fragments(frame);
         // No port has this number: it came in by none of ours.
         let link = self.link(port).ok_or(DropReason::MacNotOurs)?;
         let refusal = match reason {
-            PuntReason::Arp => return self.handle_arp(link, frame, headers, now),
-            PuntReason::Icmp => return self.handle_icmp(link, frame, headers, now),
+            // Of a protocol that is not forwarded, it did not parse.
+            PuntReason::PathMtu(tunnel) => return self.learn_path_mtu(tunnel, port, frame, now),
+            PuntReason::Arp => return self.handle_arp(link, frame, &headers?, now),
+            PuntReason::Icmp => return self.handle_icmp(link, frame, &headers?, now),
             PuntReason::NeighbourUnresolved(id) => return self.hold(id, port, frame, now),
-            PuntReason::NeighbourUnknown => return self.hold_for_end(port, frame, headers, now),
+            PuntReason::NeighbourUnknown => return self.hold_for_end(port, frame, &headers?, now),
             PuntReason::NoService => Refusal::NoService,
             PuntReason::NoConnection => Refusal::NoConnection,
             PuntReason::NoDestination => Refusal::NoDestination,
             PuntReason::TtlExceeded => Refusal::TtlExceeded,
             PuntReason::TooBig { mtu } => Refusal::TooBig { mtu },
         };
-        Err(self.refuse(refusal, link, frame, headers, now))
+        Err(self.refuse(refusal, link, frame, &headers?, now))
+    }
+
+    /// Remembers how large a packet gets through a tunnel, and sends the error that said so back to the workers, who tell
+    /// the client once they know it too.
+    fn learn_path_mtu(
+        &mut self,
+        tunnel: TunnelId,
+        port: PortId,
+        frame: &[u8],
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let mtu = TunnelError::parse(frame).and_then(|error| error.path_mtu());
+        let mtu = mtu.ok_or(DropReason::IcmpUnrelated)?;
+        let rate = if self.path_mtus.is_news(tunnel, mtu) {
+            &mut self.rates.path_mtus
+        } else {
+            &mut self.rates.repeats
+        };
+        if !rate.allows(now) {
+            return Err(DropReason::IcmpIgnored);
+        }
+        self.path_mtus.learn(tunnel, mtu, now);
+        self.outbox.process(port, frame.to_vec());
+        Ok(())
     }
 
     /// Keeps a packet until the neighbour is known for want of which it came here: its receiver's if it is routed (NAT),

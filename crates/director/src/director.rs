@@ -22,7 +22,7 @@ use crate::persistence::{self, Choice};
 use crate::totals::{DestinationTotals, Load};
 use crate::{
     DestinationId, DropReason, HoldPlace, PortId, Seed, Settled, Snapshot, Tick, Verdict, WorkerId,
-    forward, fragments,
+    forward, fragments, tunnel_error,
 };
 
 /// Packets that are handled together, at most.
@@ -324,6 +324,11 @@ fn open(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Way, Verdict> {
+    if is_perhaps_about_a_tunnel(lookup, found)
+        && let Some(about) = tunnel_error::find(packet.frame(), snapshot)
+    {
+        return Err(about.process(packet, arrival, me, ledger, snapshot));
+    }
     match lookup.parsed {
         Ok(()) => {}
         Err(ParseError::Fragment) if lookup.is_to_us => {
@@ -393,6 +398,16 @@ fn way(
         }
     }
     open::open(frame, &newcomer, ledger, snapshot, now)
+}
+
+/// Whether a packet may be an ICMP error about one that was in a tunnel: such a one is of no connection's protocol, or of
+/// GUE's own UDP flow.
+fn is_perhaps_about_a_tunnel(lookup: &Lookup, found: Option<Found>) -> bool {
+    lookup.is_to_us
+        && match lookup.parsed {
+            Ok(()) => lookup.headers.content == Content::IcmpError && found.is_none(),
+            Err(error) => error == ParseError::ProtocolUnknown,
+        }
 }
 
 /// Whether a frame was sent to the port it came in by; one to another MAC address was flooded by a switch.

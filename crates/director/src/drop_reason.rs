@@ -89,6 +89,8 @@ drop_reasons! {
     IcmpChecksumWrong = "icmp_checksum_wrong": "The checksum of the ICMP message is wrong.",
     /// An ICMP error about no connection of ours.
     IcmpUnrelated = "icmp_unrelated": "The ICMP error is about a packet of no connection.",
+    /// An ICMP error about a tunnel's own packet that cannot be passed on.
+    TunnelErrorUntold = "tunnel_error_untold": "The ICMP error is about a packet in a tunnel, and quotes too little of it to tell whose it was, or no way to the client is known; a path MTU that it names is remembered.",
     /// An ICMP message that asks for nothing weir answers.
     IcmpIgnored = "icmp_ignored": "The ICMP message is neither an error nor a request that weir answers.",
     /// An ARP packet about addresses that are not ours.

@@ -31,6 +31,8 @@ mod steering;
 mod threshold;
 mod tick;
 mod totals;
+mod tunnel_error;
+mod tunnels;
 mod verdict;
 
 pub use address::{AddressUse, LocalAddresses};
@@ -51,6 +53,7 @@ pub use steering::{Hashed, HashedFields, Link, Rss, Steering};
 pub use threshold::Thresholds;
 pub use tick::Tick;
 pub use totals::{DestinationTotals, Load};
+pub use tunnels::{PathMtus, Tunnels};
 pub use verdict::{PuntReason, Verdict};
 pub use weir_wire::tunnel::{Encapsulation, Tunnel};
 pub use weir_wire::{Endpoint, L4Port, Protocol};

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_wire::sctp::Chunk;
-use weir_wire::{Content, Headers, Protocol, ipv4, sctp, tcp};
+use weir_wire::{Content, Headers, Protocol, checksum, ipv4, sctp, tcp};
 
 use crate::address::AddressUse;
 use crate::connection::{EntryId, Flags, Found, Keys, NewConnection, Sponsor, TcpEvent};
@@ -93,9 +93,6 @@ pub(crate) fn open(
     }
     // (3)
     check_source(frame, headers, headers.key.source().ip(), snapshot)?;
-    if headers.content == Content::IcmpError {
-        return Err(Verdict::Drop(DropReason::IcmpUnrelated));
-    }
     // Without a word, whatever it is addressed to, as in IPVS (`sctp_conn_schedule`).
     if headers.content == Content::Sctp
         && sctp::chunk(frame, headers) != Chunk::Init
@@ -103,7 +100,17 @@ pub(crate) fn open(
     {
         return Err(Verdict::Drop(DropReason::NoConnection));
     }
-    let service = service?;
+    let service = if headers.content == Content::IcmpError {
+        let schedules = snapshot.settings.ipvs.schedule_icmp;
+        let unrelated = Verdict::Drop(DropReason::IcmpUnrelated);
+        let service = service.ok().filter(|_| schedules).ok_or(unrelated)?;
+        if !checksum::l4_is_right(frame, headers) {
+            return Err(Verdict::Drop(DropReason::IcmpChecksumWrong));
+        }
+        service
+    } else {
+        service?
+    };
     if headers.content == Content::Tcp && !opens(headers.tcp_flags, snapshot) {
         return Err(Verdict::Punt(PuntReason::NoConnection));
     }
@@ -189,6 +196,11 @@ fn check_source(
     {
         return Err(Verdict::Drop(DropReason::Ipv4ChecksumWrong));
     }
+    require_sender(source, snapshot)
+}
+
+/// A source that no reply could reach.
+pub(crate) fn require_sender(source: IpAddr, snapshot: &Snapshot) -> Result<(), Verdict> {
     let is_broadcast = matches!(source, IpAddr::V4(address) if address.is_broadcast());
     let is_nobody = source.is_unspecified() || source.is_multicast() || source.is_loopback();
     if is_nobody || is_broadcast || snapshot.addresses.find(source).is_some() {

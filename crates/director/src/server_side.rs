@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use weir_wire::{Endpoint, FlowKey, Protocol};
+use weir_wire::{Content, Endpoint, FlowKey, Protocol};
 
 use crate::connection::{EntryId, Flags};
 use crate::ledger::Ledger;
@@ -92,6 +92,10 @@ impl ServerSide {
                 pool,
                 client_address,
             } => {
+                if newcomer.headers.content == Content::IcmpError {
+                    // About a packet that never had this local port.
+                    return Err(Verdict::Drop(DropReason::IcmpUnrelated));
+                }
                 let lease = lease(pool, destination, real, newcomer, ledger, snapshot, now)?;
                 let mut flags = initial_flags(client.protocol(), *client_address);
                 if client.source().is_ipv4() != destination.real.is_ipv4() {

@@ -151,6 +151,15 @@ impl Service {
         };
         !self.one_packet && self.destinations.iter().any(has_replies)
     }
+
+    /// Whether a tunnel leads to one of its destinations.
+    pub(crate) fn has_tunnel(&self, id: TunnelId) -> bool {
+        let is_reached_by = |destination: &Destination| match destination.method {
+            Method::Tun(tunnel) => tunnel == id,
+            Method::Nat | Method::Dr | Method::FullNat { .. } => false,
+        };
+        self.destinations.iter().any(is_reached_by)
+    }
 }
 
 /// All services.

@@ -6,11 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_wire::tunnel::Tunnel;
-
 use crate::connection::State;
 use crate::{
-    DestinationId, Generation, LocalAddresses, NextHops, Routes, Services, Steering, Tick,
+    DestinationId, Generation, LocalAddresses, NextHops, PathMtus, Routes, Services, Steering,
+    Tick, Tunnels,
 };
 
 /// What a worker decides by.
@@ -24,8 +23,10 @@ pub struct Snapshot {
     pub routes: Arc<Routes>,
     /// Where packets go on the wire: the one part that living connections read.
     pub next_hops: Arc<NextHops>,
-    /// Where TUN leads, by `TunnelId`; a row never changes.
-    pub tunnels: Arc<[Tunnel]>,
+    /// Where TUN leads; a row never changes.
+    pub tunnels: Arc<Tunnels>,
+    /// How large a packet gets through them.
+    pub path_mtus: Arc<PathMtus>,
     /// The addresses that are ours.
     pub addresses: Arc<LocalAddresses>,
     /// Which worker owns a flow.
@@ -59,6 +60,9 @@ pub struct IpvsSettings {
     pub sloppy_sctp: bool,
     /// Which connections a SYN takes the place of (`conn_reuse_mode`).
     pub reuse: Reuse,
+    /// An ICMP error about a packet of no connection, from a VIP's service to a client, opens one for that client
+    /// (`schedule_icmp`).
+    pub schedule_icmp: bool,
     /// A connection ends with its destination: at its next packet when that was removed, at its next SYN when that has
     /// weight 0 (`expire_nodest_conn`).
     pub ends_with_destination: bool,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{DropReason, HoldPlace, NextHopId, PortId, WorkerId};
+use crate::{DropReason, HoldPlace, NextHopId, PortId, TunnelId, WorkerId};
 
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,13 @@ pub enum PuntReason {
     /// The client, or the receiver of a packet that is routed (NAT), is on a link of ours, and nobody has asked for its MAC
     /// address yet.
     NeighbourUnknown,
+    /// An ICMP error says that the way through a tunnel takes smaller packets than was known.
+    PathMtu(TunnelId),
 }
 
 impl PuntReason {
     /// How many there are, for arrays of counts.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// A dense number, below [`Self::COUNT`].
     pub fn index(self) -> usize {
@@ -71,6 +73,7 @@ impl PuntReason {
             Self::TooBig { .. } => 6,
             Self::NeighbourUnresolved(_) => 7,
             Self::NeighbourUnknown => 8,
+            Self::PathMtu(_) => 9,
         }
     }
 
@@ -85,6 +88,7 @@ impl PuntReason {
         "too_big",
         "neighbour_unresolved",
         "neighbour_unknown",
+        "path_mtu",
     ];
 }
 

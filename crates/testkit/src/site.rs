@@ -197,6 +197,8 @@ pub struct Site {
     client_address: ClientAddress,
     persistence: Option<Persistence>,
     tunnels: Vec<Tunnel>,
+    path_mtus: Vec<(TunnelId, u16)>,
+    sources: Option<(IpAddr, u8)>,
     /// How the port towards the clients spreads packets, if it tells.
     clients: Option<Arc<Rss>>,
     links: Vec<Link>,
@@ -229,6 +231,8 @@ impl Site {
             client_address: ClientAddress::Toa,
             persistence: None,
             tunnels: Vec::new(),
+            path_mtus: Vec::new(),
+            sources: None,
             settings: Settings::default(),
             clients: None,
             links: Vec::new(),
@@ -468,6 +472,18 @@ impl Site {
         self
     }
 
+    /// Tunnels of services that are added afterwards begin in a prefix, by flow.
+    pub fn sources(mut self, network: &str, prefix_bits: u8) -> Self {
+        self.sources = Some((network.parse().expect("an address"), prefix_bits));
+        self
+    }
+
+    /// The way through a tunnel was found to take outer packets of `mtu` bytes.
+    pub fn path_mtu(mut self, id: TunnelId, mtu: u16) -> Self {
+        self.path_mtus.push((id, mtu));
+        self
+    }
+
     fn tunnel(&mut self, real: IpAddr, encapsulation: Encapsulation) -> TunnelId {
         let local = if real.is_ipv4() {
             "10.0.0.1"
@@ -475,7 +491,10 @@ impl Site {
             "fd00::1"
         };
         let local = local.parse().expect("an address");
-        let tunnel = Tunnel::new(local, real, encapsulation).expect("one family");
+        let mut tunnel = Tunnel::new(local, real, encapsulation).expect("one family");
+        if let Some((network, prefix_bits)) = self.sources {
+            tunnel = tunnel.from_prefix(network, prefix_bits).expect("a prefix");
+        }
         self.tunnels.push(tunnel);
         TunnelId(self.tunnels.len() as u16 - 1)
     }
@@ -611,7 +630,8 @@ impl Site {
             ),
             routes: Arc::new(Routes::new(self.routes.clone())),
             next_hops: Arc::new(NextHops::new(self.hops.iter().copied())),
-            tunnels: self.tunnels.iter().copied().collect(),
+            tunnels: Arc::new(self.tunnels.iter().copied().collect()),
+            path_mtus: Arc::new(self.path_mtus.iter().copied().collect()),
             addresses: Arc::new(self.addresses.iter().copied().collect::<LocalAddresses>()),
             steering: Arc::new(Steering::new(
                 self.n_workers,

@@ -517,7 +517,11 @@ impl Place {
 }
 
 /// L4 ports and protocol of a quoted packet, of which only the first 8 bytes above IP need be there (RFC 792).
-fn quoted_flow(message: &[u8], l4: usize, protocol: u8) -> Result<(u32, Protocol), ParseError> {
+pub(crate) fn quoted_flow(
+    message: &[u8],
+    l4: usize,
+    protocol: u8,
+) -> Result<(u32, Protocol), ParseError> {
     let protocol = Protocol::from_number(protocol).ok_or(ParseError::ProtocolUnknown)?;
     let first: &[u8; 8] = message
         .get(l4..)

@@ -63,6 +63,21 @@ pub fn parse(message: &[u8]) -> Result<Message, ParseError> {
     }
 }
 
+/// The header of "host unreachable", its checksum 0.
+pub(crate) const HOST_UNREACHABLE: [u8; HEADER_BYTES] = [UNREACHABLE, 1, 0, 0, 0, 0, 0, 0];
+
+/// The header of "fragmentation needed" with an MTU (RFC 1191), its checksum 0.
+pub(crate) fn too_big(mtu: u16) -> [u8; HEADER_BYTES] {
+    let [high, low] = mtu.to_be_bytes();
+    [UNREACHABLE, 4, 0, 0, 0, 0, high, low]
+}
+
+/// The MTU of a "fragmentation needed"; 0: its sender does not tell.
+pub(crate) fn mtu(header: &[u8; HEADER_BYTES]) -> Option<u16> {
+    let mtu = u16::from_be_bytes([header[6], header[7]]);
+    header.starts_with(&[UNREACHABLE, 4]).then_some(mtu)
+}
+
 /// Lowers the MTU that a "fragmentation needed" carries (RFC 1191), not below what every host takes; any other
 /// message is left alone. Voids the message's checksum.
 pub fn lower_mtu(message: &mut [u8], by: u16) {

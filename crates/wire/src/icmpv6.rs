@@ -57,6 +57,22 @@ pub fn parse(message: &[u8]) -> Result<Message, ParseError> {
     }
 }
 
+/// The header of "address unreachable", its checksum 0.
+pub(crate) const ADDRESS_UNREACHABLE: [u8; HEADER_BYTES] = [UNREACHABLE, 3, 0, 0, 0, 0, 0, 0];
+
+/// The header of "packet too big" with an MTU, its checksum 0.
+pub(crate) fn too_big(mtu: u16) -> [u8; HEADER_BYTES] {
+    let [high, low] = mtu.to_be_bytes();
+    [PACKET_TOO_BIG, 0, 0, 0, 0, 0, high, low]
+}
+
+/// The MTU of a "packet too big", at most 65,535.
+pub(crate) fn mtu(header: &[u8; HEADER_BYTES]) -> Option<u16> {
+    let mtu = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+    (header[0] == PACKET_TOO_BIG).then_some(mtu)
+}
+
 /// Lowers the MTU that a "packet too big" carries, not below IPv6's minimum; any other message is left alone. Voids
 /// the message's checksum.
 pub fn lower_mtu(message: &mut [u8], by: u16) {

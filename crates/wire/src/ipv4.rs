@@ -11,6 +11,9 @@ use crate::checksum::{self, Delta};
 /// Bytes of a header without options.
 pub const HEADER_BYTES: usize = 20;
 
+/// Bytes of an IP packet that every host takes, whole or in fragments (RFC 791).
+pub const MIN_HOST_MTU: u16 = 576;
+
 /// The bit of the header's byte 6 (RFC 791).
 const DONT_FRAGMENT: u8 = 0x40;
 /// The bits of the header's bytes 6 and 7 that make a packet a fragment: More Fragments, or an offset. Don't Fragment

@@ -9,6 +9,8 @@ use crate::ParseError;
 
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 40;
+/// Bytes of an IP packet that every link takes (RFC 8200 §5).
+pub const MIN_MTU: u16 = 1280;
 /// More extension headers than this no honest packet has.
 const MAX_EXTENSIONS: usize = 8;
 

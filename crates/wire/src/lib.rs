@@ -26,6 +26,7 @@ pub mod tcp;
 pub mod toa;
 pub mod translation;
 pub mod tunnel;
+pub mod tunnel_error;
 pub mod udp;
 pub mod uoa;
 

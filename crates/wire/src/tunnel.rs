@@ -10,7 +10,7 @@
 //! Fragment are the inner packet's, and so is the TTL, as in IPVS (`ip_vs_tunnel_xmit`).
 //! Does not know: whether the longer packet fits its way.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{self, Delta};
 use crate::ethernet::{self, EtherType};
@@ -28,9 +28,10 @@ const GRE_BYTES: usize = 4;
 const GUE_BYTES: usize = 4;
 
 /// What stands between the outer IP header and the inner packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encapsulation {
     /// Nothing.
+    #[default]
     Ipip,
     /// Generic Routing Encapsulation.
     Gre {
@@ -51,9 +52,12 @@ pub enum Encapsulation {
 /// Invariant: both ends are of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tunnel {
+    /// Without the bits that vary.
     local: IpAddr,
     remote: IpAddr,
     encapsulation: Encapsulation,
+    /// Bits at the end of the outer source address that vary with the flow; 0: none do.
+    varied: u32,
 }
 
 impl Tunnel {
@@ -63,6 +67,23 @@ impl Tunnel {
             local,
             remote,
             encapsulation,
+            varied: 0,
+        })
+    }
+
+    /// The same from a prefix in the place of one address: each flow has its own source in it, so that the network and the
+    /// far end's queues, which see outer addresses alone, share flows out. `network` is of the tunnel's family, and zero
+    /// behind its first `prefix_bits`; of more than 32 bits behind them the last 32 vary.
+    pub fn from_prefix(self, network: IpAddr, prefix_bits: u8) -> Option<Self> {
+        let address_bits: u8 = if network.is_ipv4() { 32 } else { 128 };
+        let n_varied = u32::from(address_bits.checked_sub(prefix_bits)?);
+        let varied = u32::MAX
+            .checked_shl(n_varied)
+            .map_or(u32::MAX, |fixed| !fixed);
+        (network.is_ipv4() == self.remote.is_ipv4()).then_some(Self {
+            local: network,
+            varied,
+            ..self
         })
     }
 
@@ -75,6 +96,81 @@ impl Tunnel {
             ipv6::HEADER_BYTES
         };
         (ip + self.shim_bytes()) as u16
+    }
+
+    /// Where it begins; the first address, of a prefix.
+    pub fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// The outer source address of a flow's packets.
+    #[inline]
+    fn source(&self, flow_hash: impl FnOnce() -> u64) -> IpAddr {
+        if self.varied == 0 {
+            self.local
+        } else {
+            self.varied_source(flow_hash() as u32)
+        }
+    }
+
+    fn varied_source(&self, number: u32) -> IpAddr {
+        let varied = number & self.varied;
+        match self.local {
+            IpAddr::V4(network) => Ipv4Addr::from_bits(network.to_bits() | varied).into(),
+            IpAddr::V6(network) => {
+                Ipv6Addr::from_bits(network.to_bits() | u128::from(varied)).into()
+            }
+        }
+    }
+
+    /// Whether outer packets may come from an address.
+    fn is_source(&self, address: IpAddr) -> bool {
+        match (self.local, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                address.to_bits() & !self.varied == network.to_bits()
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                address.to_bits() & !u128::from(self.varied) == network.to_bits()
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
+    /// Where it ends: the real server.
+    pub fn remote(&self) -> IpAddr {
+        self.remote
+    }
+
+    /// Whether routers may cut the outer packet of an inner one, of which `headers` was parsed, if it is too big for a link.
+    pub fn may_be_cut(&self, frame: &[u8], headers: &Headers) -> bool {
+        let ip_bytes = headers.ip_bytes();
+        let inner = frame.get(usize::from(headers.l3)..);
+        let inner = inner.map(|packet| Inner::read(packet, ip_bytes, headers.is_ipv6()));
+        self.local.is_ipv4() && inner.is_some_and(|inner| !inner.forbids_fragmentation)
+    }
+
+    /// Whether an outer packet of this tunnel looks so: its addresses, protocol number, and what of it stands behind the IP
+    /// header, of which 8 bytes must be there.
+    pub(crate) fn is_its_packet(&self, source: IpAddr, protocol: u8, behind: &[u8]) -> bool {
+        let Some(behind) = behind.first_chunk::<8>() else {
+            return false;
+        };
+        let is_ip = |version: u8| matches!((protocol, version), (INNER_IPV4, 4) | (INNER_IPV6, 6));
+        self.is_source(source)
+            && match self.encapsulation {
+                Encapsulation::Ipip => is_ip(behind[0] >> 4),
+                Encapsulation::Gre { checksum } => {
+                    let flags = if checksum { GRE_CHECKSUM } else { 0 };
+                    let carried = u16::from_be_bytes([behind[2], behind[3]]);
+                    let is_ip = [EtherType::Ipv4, EtherType::Ipv6]
+                        .iter()
+                        .any(|ether_type| *ether_type as u16 == carried);
+                    protocol == GRE && behind[..2] == [flags, 0] && is_ip
+                }
+                Encapsulation::Gue {
+                    destination_port, ..
+                } => protocol == UDP && behind[2..4] == destination_port.to_be_bytes(),
+            }
     }
 
     #[inline]
@@ -91,19 +187,19 @@ impl Tunnel {
     /// tag, whose addresses are still to be written; padding behind the packet goes.
     ///
     /// `headers` is what [`Headers::parse`] learned of this packet, `identification` that of an outer IPv4 packet that
-    /// may be fragmented. `flow_hash` gives a number that is the same for all packets of a flow: from it comes GUE's
-    /// source port, so that the way there and the far end's queues are shared out.
+    /// may be fragmented. `flow_hash` gives a number that is the same for all packets of a flow: from it come GUE's
+    /// source port and an address of a prefix, so that the way there and the far end's queues are shared out.
     #[inline]
     pub fn encapsulate(
         &self,
         packet: &mut Packet<'_>,
         headers: &Headers,
         identification: u16,
-        flow_hash: impl FnOnce() -> u64,
+        flow_hash: impl Fn() -> u64,
     ) -> Result<(), NoRoom> {
         let l3 = usize::from(headers.l3);
         let ip_bytes = headers.ip_bytes();
-        let inner = Inner::read(&packet.frame()[l3..], headers.is_ipv6());
+        let inner = Inner::read(&packet.frame()[l3..], ip_bytes, headers.is_ipv6());
         let header_bytes = usize::from(self.header_bytes());
         packet.truncate(headers.end);
         let growth = (ethernet::HEADER_BYTES + header_bytes).saturating_sub(l3);
@@ -113,10 +209,11 @@ impl Tunnel {
         let shim_bytes = self.shim_bytes();
         let (ip, shim) = outer.split_at_mut(header_bytes - shim_bytes);
         let inner_packet = &inner_packet[..usize::from(ip_bytes)];
-        let protocol = self.write_shim(shim, inner_packet, &inner, flow_hash);
+        let source = self.source(&flow_hash);
+        let protocol = self.write_shim(shim, inner_packet, &inner, source, flow_hash);
         let payload_bytes = shim_bytes as u16 + ip_bytes;
         let ttl = headers.ttl.saturating_sub(1);
-        let ether_type = match (self.local, self.remote) {
+        let ether_type = match (source, self.remote) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let new = ipv4::NewHeader {
                     source,
@@ -157,6 +254,7 @@ impl Tunnel {
         shim: &mut [u8],
         payload: &[u8],
         inner: &Inner,
+        source: IpAddr,
         flow_hash: impl FnOnce() -> u64,
     ) -> u8 {
         if self.encapsulation == Encapsulation::Ipip {
@@ -186,7 +284,7 @@ impl Tunnel {
                 // Version 0, a data message without optional fields.
                 shim[udp::HEADER_BYTES + 1] = inner.protocol;
                 if checksum {
-                    let sum = self.addresses_sum(len_bytes)
+                    let sum = self.addresses_sum(source, len_bytes)
                         + Delta(checksum::sum(shim))
                         + Delta(checksum::sum(payload));
                     let sum = if sum.0 == 0xffff { 0xffff } else { !sum.0 };
@@ -197,8 +295,8 @@ impl Tunnel {
         }
     }
 
-    fn addresses_sum(&self, len_bytes: usize) -> Delta {
-        match (self.local, self.remote) {
+    fn addresses_sum(&self, source: IpAddr, len_bytes: usize) -> Delta {
+        match (source, self.remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
                 let addresses = [local.octets(), remote.octets()];
                 checksum::pseudo_header(addresses.as_flattened(), UDP, len_bytes)
@@ -223,11 +321,12 @@ struct Inner {
 impl Inner {
     /// Of the IP packet at the start of `packet`, whose header has been parsed.
     #[inline]
-    fn read(packet: &[u8], is_ipv6: bool) -> Self {
+    fn read(packet: &[u8], ip_bytes: u16, is_ipv6: bool) -> Self {
         if is_ipv6 {
             Self {
                 traffic_class: packet[0] << 4 | packet[1] >> 4,
-                forbids_fragmentation: true,
+                // What every link takes may be cut on one that takes less (RFC 4213 §3.2.2).
+                forbids_fragmentation: ip_bytes > ipv6::MIN_MTU,
                 protocol: INNER_IPV6,
                 ether_type: EtherType::Ipv6,
             }

@@ -6,9 +6,13 @@
 #[path = "bytes/frames.rs"]
 mod frames;
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use weir_wire::icmpv6::{listener, neighbour};
+use weir_wire::tunnel::{Encapsulation, Tunnel};
+use weir_wire::tunnel_error::TunnelError;
 use weir_wire::{
     Content, FlowKey, Fragment, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6,
     sctp, tcp, toa, translation, udp,
@@ -241,6 +245,108 @@ fn translate(frame: &[u8], headers: &Headers, is_right: bool) {
         }
         Content::Tcp | Content::Udp | Content::Sctp | Content::Icmp | Content::Arp => {}
     }
+}
+
+/// An ICMP error from a router about each kind of frame in a tunnel over IPv4, and over IPv6.
+fn errors_about(tunnels: &[Tunnel; 2], inner: &[u8]) -> [Vec<u8>; 2] {
+    tunnels.map(|tunnel| {
+        let headers = Headers::parse(inner).unwrap();
+        let mut room = [&[0; 128], inner].concat();
+        let (mut start, mut len) = (128, inner.len() as u16);
+        let mut packet = Packet::new(&mut room, &mut start, &mut len);
+        tunnel.encapsulate(&mut packet, &headers, 1, || 1).unwrap();
+        let outer = &packet.frame()[14..];
+        let payload_bytes = 8 + outer.len() as u16;
+        let mac = [[0; 12].as_slice(), &packet.frame()[12..14]].concat();
+        let (header, message) = match (tunnel.local(), tunnel.remote()) {
+            (IpAddr::V4(local), IpAddr::V4(remote)) => {
+                let header = ipv4::NewHeader {
+                    source: remote,
+                    destination: local,
+                    protocol: icmp::PROTOCOL,
+                    ttl: 64,
+                    payload_bytes,
+                };
+                (header.write().to_vec(), [3, 4, 0, 0, 0, 0, 0, 30])
+            }
+            (IpAddr::V6(local), IpAddr::V6(remote)) => {
+                let header = ipv6::NewHeader {
+                    source: remote,
+                    destination: local,
+                    next_header: icmpv6::PROTOCOL,
+                    hop_limit: 64,
+                    payload_bytes,
+                };
+                (header.write().to_vec(), [2, 0, 0, 0, 0, 0, 0, 50])
+            }
+            _ => panic!("two families"),
+        };
+        [&mac, &header, &message[..], outer].concat()
+    })
+}
+
+/// Everything that may be done with an error about a tunnel's packet; whether all of it could be done.
+fn exercise_error(frame: &[u8], tunnel: &Tunnel) -> bool {
+    let Some(error) = TunnelError::parse(frame) else {
+        return false;
+    };
+    error.checksums_are_right(frame);
+    let is_about = error.is_about(tunnel, frame);
+    let Some(inner) = error.inner(tunnel, frame) else {
+        return false;
+    };
+    for mtu in [None, error.path_mtu()] {
+        let mut room = frame.to_vec();
+        let (mut start, mut len) = (0, frame.len() as u16);
+        let mut packet = Packet::new(&mut room, &mut start, &mut len);
+        if error.tell_client(&mut packet, &inner, mtu).is_ok() {
+            let told = packet.frame();
+            let headers = Headers::parse(told).unwrap();
+            assert!(checksum::l4_is_right(told, &headers));
+            assert!(headers.content != Content::IcmpError || headers.key == inner.key.turned());
+        }
+    }
+    is_about
+}
+
+#[test]
+fn errors_about_every_kind_in_every_tunnel() {
+    let ends = [("10.0.0.1", "10.0.0.11"), ("fd00::1", "fd00::11")];
+    let gue = Encapsulation::Gue {
+        destination_port: 6080,
+        checksum: false,
+    };
+    let gre = Encapsulation::Gre { checksum: true };
+    let mut n_whole = 0;
+    for encapsulation in [Encapsulation::Ipip, gre, gue] {
+        let tunnels = ends.map(|(local, remote)| {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            Tunnel::new(local, remote, encapsulation).unwrap()
+        });
+        for (_, inner) in frames::one_of_each_kind() {
+            let is_forwarded = Headers::parse(&inner)
+                .is_ok_and(|headers| matches!(headers.content, Content::Tcp | Content::Udp));
+            if !is_forwarded {
+                continue;
+            }
+            let errors = errors_about(&tunnels, &inner);
+            for (tunnel, whole) in tunnels.iter().zip(errors) {
+                assert!(exercise_error(&whole, tunnel));
+                n_whole += 1;
+                for len in 0..whole.len() {
+                    exercise_error(&whole[..len], tunnel);
+                }
+                for at in 0..whole.len() {
+                    for value in [0, 1, 0x0f, 0x45, 0x60, 0x7f, 0x80, 0xff] {
+                        let mut changed = whole.clone();
+                        changed[at] = value;
+                        exercise_error(&changed, tunnel);
+                    }
+                }
+            }
+        }
+    }
+    assert!(n_whole > 20, "{n_whole}");
 }
 
 #[test]

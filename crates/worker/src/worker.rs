@@ -536,6 +536,7 @@ fn reserved(reason: PuntReason, capacity: usize) -> usize {
         | PuntReason::NoDestination
         | PuntReason::TtlExceeded
         | PuntReason::TooBig { .. }
+        | PuntReason::PathMtu(_)
         | PuntReason::NeighbourUnresolved(_)
         | PuntReason::NeighbourUnknown => capacity / 2,
     }

@@ -19,32 +19,10 @@ pub(super) fn resolve(
     let Some(spec) = spec else {
         return IpvsSettings::default();
     };
-    // As in the kernel's Documentation/networking/ipvs-sysctl.rst (6.1).
-    for (key, default, written) in [
-        ("am_droprate", 10, spec.am_droprate),
-        ("amemthresh", 1024, spec.amemthresh),
-        ("backup_only", 0, spec.backup_only),
-        ("cache_bypass", 0, spec.cache_bypass),
-        ("conntrack", 0, spec.conntrack),
-        ("drop_entry", 0, spec.drop_entry),
-        ("drop_packet", 0, spec.drop_packet),
-        ("ignore_tunneled", 0, spec.ignore_tunneled),
-        ("nat_icmp_send", 0, spec.nat_icmp_send),
-        ("pmtu_disc", 1, spec.pmtu_disc),
-        ("run_estimation", 1, spec.run_estimation),
-        ("schedule_icmp", 0, spec.schedule_icmp),
-        ("secure_tcp", 0, spec.secure_tcp),
-        ("snat_reroute", 1, spec.snat_reroute),
-        ("sync_persist_mode", 0, spec.sync_persist_mode),
-        ("sync_ports", 1, spec.sync_ports),
-        ("sync_refresh_period", 0, spec.sync_refresh_period),
-        ("sync_retries", 0, spec.sync_retries),
-        ("sync_sock_size", 0, spec.sync_sock_size),
-        ("sync_version", 1, spec.sync_version),
-    ] {
+    for (key, default, written, reason) in settings_without_choice(spec) {
         if let Some(written) = written.filter(|written| *written != default) {
             let what = format!(
-                "`{key}` is {written}, which is not built; write {default}, IPVS's default, or remove it"
+                "`{key}` is {written}, and {reason}; write {default}, IPVS's default, or remove it"
             );
             report.refuse(place.field(key).at(), what);
         }
@@ -65,6 +43,7 @@ pub(super) fn resolve(
             1 => Reuse::Over,
             _ => Reuse::OverOrFinWait,
         },
+        schedule_icmp: number("schedule_icmp", spec.schedule_icmp, 0, 1) == 1,
         ends_with_destination: number("expire_nodest_conn", spec.expire_nodest, 0, 1) == 1,
         expire_quiescent_template: number(
             "expire_quiescent_template",
@@ -73,6 +52,80 @@ pub(super) fn resolve(
             1,
         ) == 1,
     }
+}
+
+/// Settings that have IPVS's default only: what is written, and why nothing else may be. Defaults as in the kernel's
+/// Documentation/networking/ipvs-sysctl.rst (6.1).
+fn settings_without_choice(spec: &IpvsSpec) -> [(&str, i64, Option<i64>, &str); 19] {
+    const NO_MEMORY_SHORTAGE: &str = "weir's memory is set aside at the start, so none runs short while it runs; a full table makes room by rules of its own";
+    const NO_SYNCHRONISATION: &str = "weir does not synchronise connections with another director";
+    const NOT_BUILT: &str = "that is not built";
+    [
+        ("am_droprate", 10, spec.am_droprate, NO_MEMORY_SHORTAGE),
+        ("amemthresh", 1024, spec.amemthresh, NO_MEMORY_SHORTAGE),
+        ("backup_only", 0, spec.backup_only, NO_SYNCHRONISATION),
+        (
+            "cache_bypass",
+            0,
+            spec.cache_bypass,
+            "a packet for whose service no destination is left is refused, for weir stands before no transparent caches",
+        ),
+        (
+            "conntrack",
+            0,
+            spec.conntrack,
+            "weir has no netfilter beside it that could track its connections",
+        ),
+        ("drop_entry", 0, spec.drop_entry, NO_MEMORY_SHORTAGE),
+        ("drop_packet", 0, spec.drop_packet, NO_MEMORY_SHORTAGE),
+        (
+            "ignore_tunneled",
+            0,
+            spec.ignore_tunneled,
+            "weir forwards no packet of a protocol that it does not know, so that none goes in circles",
+        ),
+        (
+            "nat_icmp_send",
+            0,
+            spec.nat_icmp_send,
+            "what a real server sends without a connection is routed, not answered: weir is its gateway",
+        ),
+        ("pmtu_disc", 1, spec.pmtu_disc, NOT_BUILT),
+        (
+            "run_estimation",
+            1,
+            spec.run_estimation,
+            "rates are reckoned aside from the packets, which gain nothing without them",
+        ),
+        (
+            "secure_tcp",
+            0,
+            spec.secure_tcp,
+            "timeouts do not change under attack: half-open connections are the first to make room in a full table",
+        ),
+        (
+            "snat_reroute",
+            1,
+            spec.snat_reroute,
+            "weir's routes go by destination alone, so that a reply goes its way whoever it seems to come from",
+        ),
+        (
+            "sync_persist_mode",
+            0,
+            spec.sync_persist_mode,
+            NO_SYNCHRONISATION,
+        ),
+        ("sync_ports", 1, spec.sync_ports, NO_SYNCHRONISATION),
+        (
+            "sync_refresh_period",
+            0,
+            spec.sync_refresh_period,
+            NO_SYNCHRONISATION,
+        ),
+        ("sync_retries", 0, spec.sync_retries, NO_SYNCHRONISATION),
+        ("sync_sock_size", 0, spec.sync_sock_size, NO_SYNCHRONISATION),
+        ("sync_version", 1, spec.sync_version, NO_SYNCHRONISATION),
+    ]
 }
 
 pub(super) fn removed_destination(

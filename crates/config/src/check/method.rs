@@ -5,10 +5,13 @@
 //!
 //! How it works: a choice that is refused is replaced by the default, so that the checks that follow have one.
 
+use ipnet::IpNet;
+
 use super::pools::Pools;
 use super::services::{refusal, without_options};
 use super::{Report, number_within};
-use crate::config::{ClientAddress, Encapsulation, FullNat, Method, Protocol};
+use crate::address;
+use crate::config::{ClientAddress, Encapsulation, FullNat, Method, Protocol, Tun};
 use crate::error::{Problem, one_of};
 use crate::locate::Place;
 use crate::spec::{FullNatSpec, GreSpec, GueSpec, TunSpec, Variant};
@@ -32,12 +35,17 @@ pub(super) fn resolve(
         "Nat" => plain(report, written, place, Method::Nat),
         "Dr" => plain(report, written, place, Method::Dr),
         "Tun" => options::<TunSpec>(report, written, place).map(|spec| {
+            let sources = spec
+                .sources
+                .as_deref()
+                .map(|text| address::parse_prefix(text).and_then(require_sources));
+            let sources =
+                sources.and_then(|sources| report.keep(place.field("sources").at(), sources));
             let encapsulation = spec.encapsulation.as_ref();
-            Method::Tun(encapsulated(
-                report,
-                encapsulation,
-                place.field("encapsulation"),
-            ))
+            Method::Tun(Tun {
+                encapsulation: encapsulated(report, encapsulation, place.field("encapsulation")),
+                sources,
+            })
         }),
         "FullNat" => {
             let spec = options(report, written, place);
@@ -73,6 +81,18 @@ fn options<T: serde::de::DeserializeOwned + Default>(
             report.refuse(at, what);
             None
         }
+    }
+}
+
+/// Of addresses that a packet may come from, and more than one.
+fn require_sources(prefix: IpNet) -> Result<IpNet, String> {
+    address::require_routable(prefix.network())?;
+    address::require_routable(prefix.broadcast())?;
+    match prefix.prefix_len() == prefix.max_prefix_len() {
+        true => Err(format!(
+            "{prefix} is a single address, by which no flow differs from another; write a shorter prefix, or remove it"
+        )),
+        false => Ok(prefix),
     }
 }
 

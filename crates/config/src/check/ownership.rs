@@ -1,7 +1,7 @@
 //! One owner for each address: a port, a pool of local addresses, a VIP, or a real server.
 //!
 //! Promises: a VIP is no port's own address; a local address is neither of the two; a real server is none of the
-//! three. So an ARP request has one answer, and a packet to a real server never comes back to weir by mistake.
+//! three; tunnels begin in prefixes that hold none of them. So an ARP request has one answer, and a packet to a real server never comes back to weir by mistake.
 //! Does not know: hosts that the configuration does not name.
 
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::network::Network;
 use super::pools::Pools;
 use super::services::PlacedService;
+use crate::config::{Method, Tun};
 use crate::error::Report;
 
 pub(super) fn check(
@@ -60,6 +61,7 @@ pub(super) fn check(
             by_vip.entry(vip.value).or_insert(service);
         }
     }
+    check_sources(report, services);
     for destination in services.iter().flat_map(|service| &service.destinations) {
         let address = destination.value;
         let owner = if let Some(port) = network.port_with(address) {
@@ -78,5 +80,33 @@ pub(super) fn check(
             destination.at,
             format!("the real server {address} is {owner}; write the address of another host"),
         );
+    }
+}
+
+/// The prefixes in which tunnels begin hold no VIP and no real server, of whatever service.
+fn check_sources(report: &mut Report, services: &[PlacedService]) {
+    let mut all = HashMap::new();
+    for placed in services {
+        let service = &placed.service;
+        for (destination, place) in service.destinations.iter().zip(&placed.destinations) {
+            if let Method::Tun(Tun {
+                sources: Some(sources),
+                ..
+            }) = service.method_of(destination)
+            {
+                all.entry(*sources).or_insert(*place);
+            }
+        }
+    }
+    for (sources, first) in all {
+        let vips = services.iter().map(|service| service.vip.value);
+        let servers = services.iter().flat_map(|service| &service.destinations);
+        let mut owned = vips.chain(servers.map(|server| server.value));
+        if let Some(address) = owned.find(|address| sources.contains(address)) {
+            report.refuse(
+                first.at,
+                format!("the tunnel to {} begins in {sources}, where {address} is; write `sources` that are nobody's", first.value),
+            );
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::network::Network;
 use super::persistence;
 use super::pools::Pools;
@@ -380,8 +382,11 @@ fn require_real_server(
         Method::Dr if !network.is_on_link(server) => Err(format!(
             "Dr changes nothing but MAC addresses, and the real server {server} is on no port's subnet; write one that is, or another method"
         )),
-        Method::Tun(encapsulation) => {
-            require_tunnel(server, *encapsulation, service)?;
+        Method::Tun(tun) => {
+            require_tunnel(server, tun.encapsulation, service)?;
+            if let Some(sources) = tun.sources {
+                require_sources(server, sources, service)?;
+            }
             Ok(address)
         }
         Method::FullNat(full_nat) => {
@@ -473,6 +478,29 @@ fn require_tunnel(
                 minimum + header_bytes
             ));
         }
+    }
+    Ok(())
+}
+
+/// Outer source addresses are of the real server's family, and of no subnet where hosts have them.
+fn require_sources(server: IpAddr, sources: IpNet, service: &Vicinity<'_>) -> Result<(), String> {
+    if sources.addr().is_ipv4() != server.is_ipv4() {
+        let (of_sources, of_server) = (family(sources.addr()), family(server));
+        return Err(format!(
+            "the tunnel to {server} begins in {sources}, which is of {of_sources}; write `sources` of {of_server}"
+        ));
+    }
+    let mut subnets = service
+        .network
+        .ports
+        .iter()
+        .flat_map(|port| &port.addresses);
+    let overlaps = |net: &&IpNet| sources.contains(&net.trunc()) || net.trunc().contains(&sources);
+    if let Some(subnet) = subnets.find(overlaps) {
+        return Err(format!(
+            "the tunnel to {server} begins in {sources}, where hosts of the subnet {} are; write `sources` that are nobody's",
+            subnet.trunc()
+        ));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::running::{is_own, lacking, own_pool};
 use super::{Entry, Forwarding, TunnelChecksum};
-use crate::config::{Encapsulation, FullNat, Method, Service};
+use crate::config::{Encapsulation, FullNat, Method, Service, Tun};
 use crate::ipvs;
 
 /// What IPVS's tools call a method.
@@ -17,7 +17,7 @@ pub(super) fn forwarding(method: &Method) -> Forwarding {
     match method {
         Method::Nat => Forwarding::Masquerade,
         Method::Dr => Forwarding::Route,
-        Method::Tun(encapsulation) => Forwarding::Tunnel(said(*encapsulation)),
+        Method::Tun(tun) => Forwarding::Tunnel(said(tun.encapsulation)),
         Method::FullNat(_) => Forwarding::FullNat,
     }
 }
@@ -74,7 +74,13 @@ pub(super) fn of_server(
     Ok(Some(match said {
         Forwarding::Masquerade => Method::Nat,
         Forwarding::Route => Method::Dr,
-        Forwarding::Tunnel(encapsulation) => Method::Tun(meant(encapsulation)?),
+        Forwarding::Tunnel(encapsulation) => Method::Tun(Tun {
+            encapsulation: meant(encapsulation)?,
+            sources: match before {
+                Some(Method::Tun(tun)) => tun.sources,
+                Some(Method::Nat | Method::Dr | Method::FullNat(_)) | None => None,
+            },
+        }),
         Forwarding::FullNat => {
             let before = match before {
                 Some(Method::FullNat(full_nat)) => full_nat,

@@ -8,6 +8,7 @@ mod former;
 mod hostile;
 mod idle;
 mod life;
+mod path_mtu;
 mod publication;
 mod reading;
 mod refusals;

@@ -220,7 +220,7 @@ impl Course {
         }
         if let Some(id) = self.tunnel {
             let identification = ledger.next_identification();
-            let tunnel = snapshot.tunnels.get(usize::from(id.0));
+            let tunnel = snapshot.tunnels.get(id);
             // That there is room was seen above.
             let encapsulated = tunnel
                 .map(|tunnel| tunnel.encapsulate(packet, headers, identification, || self.hash));
@@ -241,7 +241,7 @@ impl Course {
             None => 0,
             Some(id) => snapshot
                 .tunnels
-                .get(usize::from(id.0))
+                .get(id)
                 .ok_or(Verdict::Drop(DropReason::NoRoute))?
                 .header_bytes(),
         };

@@ -8,7 +8,7 @@ use weir_wire::{Headers, Packet, ethernet};
 use super::one_way;
 use crate::connection::Found;
 use crate::ledger::Ledger;
-use crate::{DropReason, Snapshot, Tick, Verdict};
+use crate::{DropReason, NextHop, Snapshot, Tick, Verdict};
 
 /// Sends a client's packet through its tunnel to the real server. `Err`: it is as it came in.
 #[inline(never)]
@@ -23,11 +23,16 @@ pub(super) fn apply(
     let tunnel_id = ledger.table.get(found.id).tunnel();
     let tunnel = snapshot
         .tunnels
-        .get(usize::from(tunnel_id.0))
+        .get(tunnel_id)
         .ok_or(Verdict::Drop(DropReason::NoRoute))?;
     let growth = tunnel.header_bytes();
     if packet.headroom() < usize::from(growth) {
         return Err(Verdict::Drop(DropReason::NoHeadroom));
+    }
+    let path_mtu = snapshot.path_mtus.get(tunnel_id);
+    let is_too_big = u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(path_mtu);
+    if is_too_big && !tunnel.may_be_cut(packet.frame(), headers) {
+        return Err(refuse(headers, found, growth, path_mtu, ledger, snapshot));
     }
     let hop = one_way::admit(
         packet.frame(),
@@ -47,4 +52,23 @@ pub(super) fn apply(
     debug_assert!(encapsulated.is_ok());
     ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
     Ok(Verdict::Transmit(hop.port))
+}
+
+/// What happens to a packet that is too big for the way behind the next hop: what happens to one that is too big for that.
+#[cold]
+fn refuse(
+    headers: &Headers,
+    found: Found,
+    growth: u16,
+    path_mtu: u16,
+    ledger: &Ledger,
+    snapshot: &Snapshot,
+) -> Verdict {
+    let hop_id = ledger.table.get(found.id).next_hop(found.direction);
+    let hop = snapshot.next_hops.get(hop_id);
+    let narrower = NextHop {
+        mtu: hop.mtu.min(path_mtu),
+        ..*hop
+    };
+    super::refuse(headers, hop_id, &narrower, growth)
 }

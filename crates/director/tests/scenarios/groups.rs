@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use weir_director::{Endpoint, PuntReason, Scheduler, WorkerId};
-use weir_testkit::{By, IPV4, IntoEndpoint, Rig, Site, tcp, udp};
-use weir_wire::Protocol::{self, Tcp, Udp};
+use weir_testkit::{By, FrameBuilder, IPV4, IntoEndpoint, Rig, Site, chunk, sctp, tcp, udp};
+use weir_wire::Protocol::{self, Sctp, Tcp, Udp};
 
 use crate::conversation::{Conversation, client};
 
@@ -38,14 +38,20 @@ fn group(site: Site, reals: &[(&str, u32)]) -> Site {
         .fold(site, |site, (protocol, vip)| site.also(*protocol, vip))
 }
 
+/// The first packet of a client's connection.
+fn opening(protocol: Protocol, client: Endpoint, vip: &str) -> FrameBuilder {
+    match protocol {
+        Tcp => tcp(client, vip).syn(),
+        Udp => udp(client, vip),
+        Sctp => sctp(client, vip, chunk::INIT),
+    }
+}
+
 /// Where a client's new connection to each of them goes.
 fn servers_of(rig: &mut Rig, client: Endpoint) -> Vec<Endpoint> {
     ALL.into_iter()
         .map(|(protocol, vip)| {
-            let packet = match protocol {
-                Tcp => tcp(client, vip).syn(),
-                Udp => udp(client, vip),
-            };
+            let packet = opening(protocol, client, vip);
             rig.forward(&packet).destination
         })
         .collect()
@@ -60,10 +66,7 @@ fn a_client_has_one_server_in_the_whole_group() {
             // NAT tells two VIPs apart by the client's L4 port alone.
             for (number, (protocol, vip)) in ALL.into_iter().enumerate() {
                 let from = client(IPV4, 1000 + 10 * round + number as u16);
-                let packet = match protocol {
-                    Tcp => tcp(from, vip).syn(),
-                    Udp => udp(from, vip),
-                };
+                let packet = opening(protocol, from, vip);
                 let real = rig.forward(&packet).destination;
                 assert_eq!(real.port(), vip.into_endpoint().port());
             }
@@ -132,10 +135,7 @@ fn every_worker_knows_the_one_server() {
     let mut servers = Vec::new();
     for cport in 1000..1010 {
         for (protocol, vip) in ALL {
-            let packet = match protocol {
-                Tcp => tcp(client(IPV4, cport), vip).syn().bytes(),
-                Udp => udp(client(IPV4, cport), vip).bytes(),
-            };
+            let packet = opening(protocol, client(IPV4, cport), vip).bytes();
             let outcome = rig.receive(WorkerId(0), &packet);
             workers[usize::from(outcome.worker.0)] = true;
             servers.push(outcome.sent().destination.ip());

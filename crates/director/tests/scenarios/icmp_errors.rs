@@ -1,8 +1,8 @@
 //! ICMP errors about a connection, translated for the end whose packet they quote.
 
-use weir_director::{DropReason, PuntReason, Verdict, WorkerId};
+use weir_director::{DropReason, IpvsSettings, PuntReason, State, Verdict, WorkerId};
 use weir_testkit::{
-    Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, Rig, Site, WAN, icmp,
+    By, Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN, LAN_MAC, Rig, Site, WAN, icmp,
     real_server_mac, tcp, udp,
 };
 use weir_wire::{Endpoint, Protocol};
@@ -242,4 +242,54 @@ fn an_error_waits_for_a_neighbour_too() {
     let error = from_server_side(IPV4.real, &quoted, conversation.local, ([3, 3], [0; 4]));
     rig.send(&error)
         .is_punted(PuntReason::NeighbourUnresolved(hop));
+}
+
+/// `schedule_icmp` of IPVS: an error about a packet of no connection, as if of a client's own, opens one.
+#[test]
+fn an_error_of_no_connection_is_scheduled_on_request() {
+    for family in FAMILIES {
+        for by in [By::Dr, By::Nat, By::FullNat] {
+            for is_asked_for in [false, true] {
+                let site = Site::with_two_servers(by, &[Protocol::Tcp]);
+                let mut rig = Rig::new(site.ipvs(IpvsSettings {
+                    schedule_icmp: is_asked_for,
+                    ..IpvsSettings::default()
+                }));
+                let reply = tcp(family.vip, family.client).seq(1).ack(1).data_bytes(900);
+                let (kind, rest) = too_big(family, 1280);
+                let error = icmp(family.client, family.vip, kind, rest).data(&reply.packet_bytes());
+                let outcome = rig.send(&error);
+                if !is_asked_for || by == By::FullNat {
+                    outcome.is_dropped(DropReason::IcmpUnrelated);
+                    assert!(rig.connections().is_empty());
+                    continue;
+                }
+                assert_eq!(outcome.verdict, Verdict::Transmit(LAN));
+                let connection = rig.connection();
+                assert_eq!(connection.client, family.client.into_endpoint());
+                assert_eq!(connection.state, State::Close);
+                let sent = outcome.sent();
+                let to = if by == By::Dr {
+                    family.vip.into_endpoint().ip()
+                } else {
+                    connection.real.ip()
+                };
+                assert_eq!(sent.destination.ip(), to);
+                // No service, and damaged on its way.
+                let other = tcp(family.vip.replace(":80", ":81").as_str(), family.client).seq(1);
+                let unwanted =
+                    icmp(family.client, family.vip, kind, rest).data(&other.packet_bytes());
+                rig.send(&unwanted).is_dropped(DropReason::IcmpUnrelated);
+                let other = tcp(family.vip, "198.51.100.9:9").seq(1);
+                if !family.client.starts_with('[') {
+                    let damaged =
+                        icmp(family.client, family.vip, kind, rest).data(&other.packet_bytes());
+                    let mut damaged = damaged.bytes();
+                    *damaged.last_mut().unwrap() ^= 1;
+                    rig.receive(WorkerId(0), &damaged)
+                        .is_dropped(DropReason::IcmpChecksumWrong);
+                }
+            }
+        }
+    }
 }

@@ -27,5 +27,6 @@ mod takeover;
 mod thresholds;
 mod toa;
 mod translation;
+mod tunnel_errors;
 mod udp_clients;
 mod workers;
