@@ -711,7 +711,7 @@ mod tests {
             services: [(vip: "192.0.2.100:53", protocol: Udp, method: Dr, one_packet: true, destinations: [
                 (address: "10.0.0.11:53", upper_threshold: 9, lower_threshold: 4), (address: "10.0.0.12:53"),
             ])],
-            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, schedule_icmp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1, expire_quiescent_template: 1),
+            ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, schedule_icmp: 1, conn_reuse_mode: 2, expire_nodest_conn: 1, expire_quiescent_template: 1, pmtu_disc: 0),
             removed_destination: Ipvs,
         )"#;
         let config = Config::parse(text, "test.ron", &[0]).unwrap();
@@ -735,6 +735,7 @@ mod tests {
             reuse: weir_director::Reuse::OverOrFinWait,
             ends_with_destination: true,
             expire_quiescent_template: true,
+            fragments_tunnelled: true,
         };
         assert_eq!(settings.ipvs, expected);
         let removed = weir_director::RemovedDestination::Ipvs;

@@ -358,7 +358,7 @@ fn write_ipvs(settings: &IpvsSettings) -> String {
 }
 
 /// By the names and in the numbers of IPVS.
-pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 6] {
+pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 7] {
     let IpvsSettings {
         sloppy_tcp,
         sloppy_sctp,
@@ -366,6 +366,7 @@ pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 6] {
         reuse,
         ends_with_destination,
         expire_quiescent_template,
+        fragments_tunnelled,
     } = settings;
     let reuse_mode = match reuse {
         Reuse::Never => 0,
@@ -382,6 +383,7 @@ pub(crate) fn ipvs_numbers(settings: &IpvsSettings) -> [(&'static str, u8); 6] {
             "expire_quiescent_template",
             u8::from(*expire_quiescent_template),
         ),
+        ("pmtu_disc", u8::from(!*fragments_tunnelled)),
     ]
 }
 

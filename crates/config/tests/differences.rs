@@ -136,7 +136,7 @@ fn live_changes() {
         ),
         (
             "runtime: (",
-            "ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, schedule_icmp: 1, conn_reuse_mode: 3, expire_nodest_conn: 1, expire_quiescent_template: 1), removed_destination: Ipvs, runtime: (",
+            "ipvs: (sloppy_tcp: 1, sloppy_sctp: 1, schedule_icmp: 1, conn_reuse_mode: 3, expire_nodest_conn: 1, expire_quiescent_template: 1, pmtu_disc: 0), removed_destination: Ipvs, runtime: (",
             &[
                 "~ sloppy_tcp: 0 → 1",
                 "~ sloppy_sctp: 0 → 1",
@@ -144,6 +144,7 @@ fn live_changes() {
                 "~ conn_reuse_mode: 1 → 3",
                 "~ expire_nodest_conn: 0 → 1",
                 "~ expire_quiescent_template: 0 → 1",
+                "~ pmtu_disc: 1 → 0",
                 "~ removed_destination: Finish → Ipvs",
             ],
         ),

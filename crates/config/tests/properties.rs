@@ -271,7 +271,7 @@ fn service(pools: Vec<String>, n_ports: u8) -> impl Strategy<Value = Service> {
 fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
     let reuse = select(vec![Reuse::Never, Reuse::Over, Reuse::OverOrFinWait]);
     let removed = select(vec![RemovedDestination::Finish, RemovedDestination::Ipvs]);
-    (any::<[bool; 5]>(), reuse, removed).prop_map(
+    (any::<[bool; 6]>(), reuse, removed).prop_map(
         |(
             [
                 sloppy_tcp,
@@ -279,6 +279,7 @@ fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
                 schedule_icmp,
                 ends_with_destination,
                 expire_quiescent_template,
+                fragments_tunnelled,
             ],
             reuse,
             removed,
@@ -290,6 +291,7 @@ fn ipvs() -> impl Strategy<Value = (IpvsSettings, RemovedDestination)> {
                 reuse,
                 ends_with_destination,
                 expire_quiescent_template,
+                fragments_tunnelled,
             };
             (settings, removed)
         },

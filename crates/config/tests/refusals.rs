@@ -821,9 +821,9 @@ fn settings_of_ipvs() {
         ),
         (
             "timeouts: (udp: \"300s\")",
-            "ipvs: (schedule_icmp: 2, pmtu_disc: 0, nat_icmp_send: 1, sync_ports: 2)",
+            "ipvs: (schedule_icmp: 2, pmtu_disc: 2, nat_icmp_send: 1, sync_ports: 2)",
             "w.ron:23:27: `schedule_icmp` is 2; write a number from 0 to 1\n\
-             w.ron:23:41: `pmtu_disc` is 0, and that is not built; write 1, IPVS's default, or remove it\n\
+             w.ron:23:41: `pmtu_disc` is 2; write a number from 0 to 1\n\
              w.ron:23:59: `nat_icmp_send` is 1, and what a real server sends without a connection is routed, not answered: weir is its gateway; write 0, IPVS's default, or remove it\n\
              w.ron:23:74: `sync_ports` is 2, and weir does not synchronise connections with another director; write 1, IPVS's default, or remove it",
         ),

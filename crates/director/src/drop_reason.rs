@@ -67,12 +67,12 @@ drop_reasons! {
     FragmentTooShort = "fragment_too_short": "The first fragment of the datagram does not hold its whole TCP or UDP header.",
     /// A later fragment that begins in the L4 header.
     FragmentOverlaps = "fragment_overlaps": "The fragment overlaps the TCP header in the first one of its datagram.",
-    /// The first fragment cannot take a PROXY header.
-    FragmentNeedsHeader = "fragment_needs_header": "The datagram would have to carry a PROXY header, for which there is no room in fragments.",
     /// The first fragment did not come in time.
     FragmentFirstMissing = "fragment_first_missing": "The first fragment of the datagram did not come within a second.",
     /// The first fragment was refused.
     FragmentFirstRefused = "fragment_first_refused": "The first fragment of the datagram was refused.",
+    /// A header was to be inserted, and cannot be.
+    FragmentBeforeHeader = "fragment_before_header": "The datagram came in fragments, into which the PROXY header cannot be put that the real server reads first.",
     /// Newer fragments needed the room.
     FragmentStoreFull = "fragment_store_full": "The fragment waited for the first one of its datagram and made room for newer ones.",
     /// A protocol above IP that is not forwarded.
@@ -123,8 +123,8 @@ drop_reasons! {
     NoRoute = "no_route": "No route leads to the client, or to where a real server's packet goes; add one to `routes`.",
     /// The TTL or hop limit is used up.
     TtlExceeded = "ttl_exceeded": "The TTL or hop limit is used up; answered at a limited rate.",
-    /// Larger than the next hop takes.
-    TooBig = "too_big": "The packet is larger than the next hop takes; answered with the right MTU at a limited rate.",
+    /// Larger than the next hop takes, and not to be fragmented.
+    TooBig = "too_big": "The packet is larger than the next hop takes and must not be fragmented; answered with the right MTU at a limited rate.",
     /// No free bytes before the frame.
     NoHeadroom = "no_headroom": "The buffer has no free bytes before the frame for the header of a tunnel, the PROXY header, or a longer IP header.",
     /// It would have reached the real server before the PROXY header.
@@ -146,7 +146,7 @@ drop_reasons! {
     /// The port does not take more packets.
     TransmitQueueFull = "transmit_queue_full": "The transmit queue of the port is full.",
     /// No buffer is free.
-    NoBuffer = "no_buffer": "No free buffer for a packet that the control thread wants to send.",
+    NoBuffer = "no_buffer": "No free buffer for a packet that the control thread wants to send, or for a fragment of one that is cut.",
 }
 
 impl DropReason {

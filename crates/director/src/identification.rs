@@ -13,28 +13,30 @@ const N_COUNTERS: usize = 1024;
 
 /// One worker's counters.
 pub(crate) struct Identifications {
+    me: WorkerId,
     counters: Box<[u32; N_COUNTERS]>,
 }
 
 impl Identifications {
-    /// Counters that begin anywhere, as `secret` has it, so that outsiders cannot foretell them (RFC 7739).
-    pub(crate) fn new(secret: u64) -> Self {
+    /// Counters of worker `me` that begin anywhere, as `secret` has it, so that outsiders cannot foretell them (RFC 7739).
+    pub(crate) fn new(secret: u64, me: WorkerId) -> Self {
         let begin = |n: usize| {
             let mixed = (secret ^ (n as u64) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             ((mixed ^ mixed >> 29).wrapping_mul(secret | 1) >> 32) as u32
         };
         Self {
+            me,
             counters: Box::new(std::array::from_fn(begin)),
         }
     }
 
-    /// The next number of 16 bits for IPv4, of 32 for IPv6, that worker `me` of `n_workers` gives to a datagram between
+    /// The next number of 16 bits for IPv4, of 32 for IPv6, that this one of `n_workers` gives to a datagram between
     /// the addresses and of the protocol that `hash` is of.
-    pub(crate) fn next(&mut self, hash: u64, bits: u32, me: WorkerId, n_workers: u8) -> u32 {
+    pub(crate) fn next(&mut self, hash: u64, bits: u32, n_workers: u8) -> u32 {
         let counter = &mut self.counters[hash as usize % N_COUNTERS];
         *counter = counter.wrapping_add(1);
         let share = (1u64 << bits) / u64::from(n_workers.max(1));
-        (share * u64::from(me.0) + u64::from(*counter) % share) as u32
+        (share * u64::from(self.me.0) + u64::from(*counter) % share) as u32
     }
 }
 
@@ -50,9 +52,9 @@ mod tests {
             let mut all = HashSet::new();
             let share = (1 << 16) / u32::from(n_workers);
             for me in (0..n_workers).map(WorkerId) {
-                let mut identifications = Identifications::new(7);
+                let mut identifications = Identifications::new(7, me);
                 for _ in 0..share {
-                    let number = identifications.next(5, 16, me, n_workers);
+                    let number = identifications.next(5, 16, n_workers);
                     assert!(number < 1 << 16 && all.insert(number), "{number}");
                 }
             }
@@ -61,10 +63,10 @@ mod tests {
 
     #[test]
     fn the_numbers_of_ipv6_are_of_32_bits() {
-        let mut identifications = Identifications::new(7);
-        let last = WorkerId(3);
-        assert!(identifications.next(5, 32, last, 4) >= 3 << 30);
-        let first = identifications.next(5, 32, WorkerId(0), 4);
-        assert_eq!(identifications.next(5, 32, WorkerId(0), 4), first + 1);
+        let mut last = Identifications::new(7, WorkerId(3));
+        assert!(last.next(5, 32, 4) >= 3 << 30);
+        let mut first = Identifications::new(7, WorkerId(0));
+        let number = first.next(5, 32, 4);
+        assert_eq!(first.next(5, 32, 4), number + 1);
     }
 }

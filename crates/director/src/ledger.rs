@@ -63,7 +63,7 @@ impl Ledger {
             local_port_origin: seed.0[0] as u32,
             identification: seed.0[1] as u16 & 0xff00 | u16::from(me.0),
             identification_step: 1,
-            identifications: Identifications::new(seed.0[2]),
+            identifications: Identifications::new(seed.0[2], me),
             fragments: Store::new(),
             n_evicted: 0,
             n_toa_omitted: 0,
@@ -287,12 +287,7 @@ impl Ledger {
     }
 
     /// An identification for a datagram that leaves with the addresses of `key`.
-    pub(crate) fn identification(
-        &mut self,
-        mut key: FlowKey,
-        me: WorkerId,
-        snapshot: &Snapshot,
-    ) -> u32 {
+    pub(crate) fn identification(&mut self, mut key: FlowKey, snapshot: &Snapshot) -> u32 {
         let bits = match &mut key {
             FlowKey::V4(key) => {
                 key.l4_ports = 0;
@@ -305,7 +300,7 @@ impl Ledger {
         };
         let hash = self.table.hash(&key);
         let n_workers = snapshot.steering.n_workers();
-        self.identifications.next(hash, bits, me, n_workers)
+        self.identifications.next(hash, bits, n_workers)
     }
 }
 

@@ -68,6 +68,8 @@ pub struct IpvsSettings {
     pub ends_with_destination: bool,
     /// A template whose destination has weight 0 leads there no more (`expire_quiescent_template`).
     pub expire_quiescent_template: bool,
+    /// What TUN carries may be fragmented on its way whatever it says itself, and is where it does not fit: `pmtu_disc` is 0.
+    pub fragments_tunnelled: bool,
 }
 
 /// Which connections a SYN or INIT with their client's address and L4 port takes the place of; of others it is a packet.

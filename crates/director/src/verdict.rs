@@ -12,6 +12,13 @@ use crate::{DropReason, HoldPlace, NextHopId, PortId, TunnelId, WorkerId};
 pub enum Verdict {
     /// It leaves by this port, as it now is.
     Transmit(PortId),
+    /// It leaves by this port, as it now is but for its size: in fragments of `mtu` bytes at most.
+    Fragment {
+        /// The port.
+        port: PortId,
+        /// The largest IP packet that goes through.
+        mtu: u16,
+    },
     /// It belongs to this worker, which has not seen it yet; it is unchanged.
     HandOff(WorkerId),
     /// It waits in this place for the first fragment of its datagram; it is unchanged. What has been in the place until
@@ -42,7 +49,7 @@ pub enum PuntReason {
     NoDestination,
     /// Its TTL or hop limit is used up.
     TtlExceeded,
-    /// It must not be fragmented and is larger than the next hop takes: what would fit, in bytes of the packet as
+    /// It must not be fragmented, or cannot be (IPv6), and is larger than the next hop takes: what would fit, in bytes of the packet as
     /// it came in.
     TooBig {
         /// The largest IP packet that would have gone through.

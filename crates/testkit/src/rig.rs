@@ -1,7 +1,7 @@
 //! Directors on a bench: one a worker, with their verdicts carried out in process.
 //!
 //! Promises: a packet that is handed off is seen by the worker it was handed to, once, a fragment twice at most; a packet
-//! whose verdict is not `Transmit` must be what it was, or the rig panics; what is held stays where it is until it is
+//! whose verdict is neither `Transmit` nor `Fragment` must be what it was, or the rig panics; what is held stays where it is until it is
 //! settled; time passes only when told to.
 //! Does not know: rings, threads, NICs.
 
@@ -260,7 +260,9 @@ impl Rig {
         outcomes
             .map(|((buffer, verdict), frame)| {
                 match verdict {
-                    Verdict::Transmit(port) => assert_ne!(port, PortId(u8::MAX), "no verdict"),
+                    Verdict::Transmit(port) | Verdict::Fragment { port, .. } => {
+                        assert_ne!(port, PortId(u8::MAX), "no verdict");
+                    }
                     Verdict::HandOff(_)
                     | Verdict::Hold(_)
                     | Verdict::Consult(_)
@@ -312,7 +314,8 @@ impl Outcome {
     pub fn sent(&self) -> Decoded {
         match self.verdict {
             Verdict::Transmit(_) => decode(&self.frame),
-            Verdict::HandOff(_)
+            Verdict::Fragment { .. }
+            | Verdict::HandOff(_)
             | Verdict::Hold(_)
             | Verdict::Consult(_)
             | Verdict::Punt(_)

@@ -252,6 +252,15 @@ pub fn set_identification(header: &mut [u8; HEADER_BYTES], identification: u16) 
     mend(header, delta);
 }
 
+/// Clears Don't Fragment, for which a packet needs an identification of its own (RFC 6864), and mends the header checksum.
+pub fn allow_fragmentation(header: &mut [u8; HEADER_BYTES], identification: u16) {
+    let flags = [header[6] & !DONT_FRAGMENT, header[7]];
+    let delta = Delta::replacing(&header[6..8], &flags);
+    header[6..8].copy_from_slice(&flags);
+    mend(header, delta);
+    set_identification(header, identification);
+}
+
 /// Adds `n_bytes` to the total length, which does not overflow, and mends the header checksum.
 #[inline]
 pub fn grow(header: &mut [u8; HEADER_BYTES], n_bytes: u16) {

@@ -13,6 +13,7 @@ pub mod checksum;
 pub mod ethernet;
 mod flow_key;
 mod fragment;
+mod fragmenter;
 mod headers;
 pub mod icmp;
 pub mod icmpv6;
@@ -32,5 +33,6 @@ pub mod uoa;
 
 pub use flow_key::{Endpoint, FlowKey, FlowKeyV4, FlowKeyV6, L4Port, Protocol};
 pub use fragment::Fragment;
+pub use fragmenter::Fragmenter;
 pub use headers::{Content, Headers, ParseError};
 pub use packet::{NoRoom, Packet, PacketBuffer};

@@ -87,6 +87,12 @@ impl Tunnel {
         })
     }
 
+    /// Whether the outer packet is of IPv4.
+    #[inline]
+    pub fn is_ipv4(&self) -> bool {
+        self.local.is_ipv4()
+    }
+
     /// Bytes by which an IP packet grows.
     #[inline]
     pub fn header_bytes(&self) -> u16 {

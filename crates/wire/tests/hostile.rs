@@ -14,8 +14,8 @@ use weir_wire::icmpv6::{listener, neighbour};
 use weir_wire::tunnel::{Encapsulation, Tunnel};
 use weir_wire::tunnel_error::TunnelError;
 use weir_wire::{
-    Content, FlowKey, Fragment, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6, ipv4, ipv6,
-    sctp, tcp, toa, translation, udp,
+    Content, FlowKey, Fragment, Fragmenter, Headers, Packet, arp, checksum, ethernet, icmp, icmpv6,
+    ipv4, ipv6, sctp, tcp, toa, translation, udp,
 };
 
 const MUTATIONS_PER_KIND: usize = 4000;
@@ -58,6 +58,15 @@ fn exercise_parts(frame: &[u8]) {
 
 /// What `Fragment` promises.
 fn exercise_part(frame: &[u8]) {
+    for mtu in [28, 68, 1500] {
+        let Some(mut fragmenter) = Fragmenter::new(frame, mtu) else {
+            continue;
+        };
+        let mut room = Vec::new();
+        while fragmenter.next_into(&mut room) {
+            assert!(room.len() <= usize::from(mtu) + 18);
+        }
+    }
     let Ok(fragment) = Fragment::parse(frame) else {
         return;
     };

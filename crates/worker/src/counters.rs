@@ -20,6 +20,8 @@ pub struct Counters {
     pub received: u64,
     /// Frames given to a transmit queue.
     pub transmitted: u64,
+    /// Frames made beyond those received: of a packet that is cut into fragments, all but one.
+    pub made: u64,
     /// Packets given to the worker that owns them.
     pub handed_over: u64,
     /// Packets got from workers that do not own them.

@@ -22,7 +22,7 @@ use weir_director::{
     PuntReason, Settled, Tick, Verdict, WorkerId,
 };
 use weir_wire::ethernet::Mac;
-use weir_wire::{Packet, PacketBuffer};
+use weir_wire::{Fragmenter, Packet, PacketBuffer};
 
 use crate::hand_off::Task;
 use crate::idle::Backoff;
@@ -44,6 +44,8 @@ const DESTINATIONS_A_TIME: usize = 256;
 const HAND_OFFS_A_TURN: usize = 8 * BURST;
 /// Notes taken from each other worker in one turn, at most.
 const NOTES_A_TURN: usize = 1024;
+/// Bytes of a frame with the largest IP packet, at most.
+const MAX_FRAME_BYTES: usize = (1 << 16) + 18;
 /// The control thread's orders carried out in one turn, at most.
 const ORDERS_A_TURN: usize = BURST;
 
@@ -112,6 +114,8 @@ pub struct Worker<Io: PacketIo> {
     staged: Vec<Staged<Io::Buffer>>,
     /// By `HoldPlace`.
     held: Box<[Held<Io::Buffer>]>,
+    /// Where the next fragment is written of a packet that is cut: room for the frame of the largest packet there is.
+    cutting_board: Vec<u8>,
     counters: Counters,
     burst_times: BurstTimes,
     began: Instant,
@@ -139,6 +143,7 @@ impl<Io: PacketIo> Worker<Io> {
             ports,
             staged,
             held: (0..HELD).map(|_| None).collect(),
+            cutting_board: Vec::with_capacity(MAX_FRAME_BYTES),
             counters: Counters::default(),
             burst_times: BurstTimes::default(),
             began,
@@ -243,6 +248,7 @@ impl<Io: PacketIo> Worker<Io> {
     fn carry_out(&mut self, verdict: Verdict, port: PortId, buffer: Io::Buffer) {
         match verdict {
             Verdict::Transmit(by) => self.stage(by, buffer),
+            Verdict::Fragment { port: by, mtu } => self.cut(by, mtu, buffer),
             Verdict::HandOff(owner) => self.hand_off(owner, Task::Process(port), buffer),
             Verdict::Hold(place) => self.hold(place, port, buffer),
             Verdict::Consult(other) => self.hand_off(other, Task::Choose(port, self.me), buffer),
@@ -357,6 +363,29 @@ impl<Io: PacketIo> Worker<Io> {
             Ok(()) => self.counters.handed_over += 1,
             Err(_) => self.drop_one(DropReason::HandOffRingFull),
         }
+    }
+
+    /// Sends a packet in fragments, in buffers of their own. Where those run out the rest ends, and with it the datagram.
+    #[cold]
+    fn cut(&mut self, port: PortId, mtu: u16, mut buffer: Io::Buffer) {
+        let mut fragment = std::mem::take(&mut self.cutting_board);
+        let packet = buffer.packet();
+        let mut n_frames = 0;
+        if let Some(mut fragmenter) = Fragmenter::new(packet.frame(), mtu) {
+            while fragmenter.next_into(&mut fragment) {
+                n_frames += 1;
+                let Some(part) = self.io.allocate(&fragment) else {
+                    self.drop_one(DropReason::NoBuffer);
+                    break;
+                };
+                self.stage(port, part);
+            }
+        } else {
+            n_frames = 1;
+            self.drop_one(DropReason::TooBig);
+        }
+        self.counters.made += n_frames - 1;
+        self.cutting_board = fragment;
     }
 
     fn hold(&mut self, place: HoldPlace, port: PortId, buffer: Io::Buffer) {

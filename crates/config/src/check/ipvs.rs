@@ -51,15 +51,15 @@ pub(super) fn resolve(
             0,
             1,
         ) == 1,
+        fragments_tunnelled: number("pmtu_disc", spec.pmtu_disc, 1, 1) == 0,
     }
 }
 
 /// Settings that have IPVS's default only: what is written, and why nothing else may be. Defaults as in the kernel's
 /// Documentation/networking/ipvs-sysctl.rst (6.1).
-fn settings_without_choice(spec: &IpvsSpec) -> [(&str, i64, Option<i64>, &str); 19] {
+fn settings_without_choice(spec: &IpvsSpec) -> [(&str, i64, Option<i64>, &str); 18] {
     const NO_MEMORY_SHORTAGE: &str = "weir's memory is set aside at the start, so none runs short while it runs; a full table makes room by rules of its own";
     const NO_SYNCHRONISATION: &str = "weir does not synchronise connections with another director";
-    const NOT_BUILT: &str = "that is not built";
     [
         ("am_droprate", 10, spec.am_droprate, NO_MEMORY_SHORTAGE),
         ("amemthresh", 1024, spec.amemthresh, NO_MEMORY_SHORTAGE),
@@ -90,7 +90,6 @@ fn settings_without_choice(spec: &IpvsSpec) -> [(&str, i64, Option<i64>, &str); 
             spec.nat_icmp_send,
             "what a real server sends without a connection is routed, not answered: weir is its gateway",
         ),
-        ("pmtu_disc", 1, spec.pmtu_disc, NOT_BUILT),
         (
             "run_estimation",
             1,

@@ -99,7 +99,10 @@ fn check_sources(report: &mut Report, services: &[PlacedService]) {
         }
     }
     for (sources, first) in all {
-        let vips = services.iter().map(|service| service.vip.value);
+        let vips = services
+            .iter()
+            .flat_map(|placed| placed.service.vips())
+            .map(|vip| vip.endpoint.ip());
         let servers = services.iter().flat_map(|service| &service.destinations);
         let mut owned = vips.chain(servers.map(|server| server.value));
         if let Some(address) = owned.find(|address| sources.contains(address)) {

@@ -5,7 +5,7 @@
 
 use weir_wire::{Headers, Packet, ethernet};
 
-use super::one_way;
+use super::{Terms, one_way};
 use crate::connection::Found;
 use crate::ledger::Ledger;
 use crate::{Snapshot, Tick, Verdict};
@@ -20,9 +20,17 @@ pub(super) fn apply(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Verdict, Verdict> {
-    let hop = one_way::admit(packet.frame(), headers, found, 0, ledger, snapshot, now)?;
+    let (hop, leaves) = one_way::admit(
+        packet,
+        headers,
+        found,
+        &Terms::growing(0),
+        ledger,
+        snapshot,
+        now,
+    )?;
     let frame = packet.frame_mut();
     super::decrement_ttl(frame, headers);
     ethernet::rewrite(frame, &hop.ethernet);
-    Ok(Verdict::Transmit(hop.port))
+    Ok(leaves)
 }

@@ -9,12 +9,11 @@
 use weir_wire::checksum::Delta;
 use weir_wire::{Content, FlowKey, Fragment, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp, uoa};
 
-use super::{client_address, fullnat, introduced};
+use super::{Terms, client_address, fullnat, introduced, tun};
 use crate::connection::{Flags, Found};
 use crate::ledger::Ledger;
 use crate::{
     DestinationId, Direction, DropReason, NextHop, NextHopId, Snapshot, Tick, TunnelId, Verdict,
-    WorkerId,
 };
 
 /// What is needed to send a datagram's further fragments after the first one, even if its connection has ended meanwhile.
@@ -26,8 +25,8 @@ pub(crate) struct Course {
     /// Where they are counted, and how.
     counted: Option<(DestinationId, Direction)>,
     l4_header_bytes: u8,
-    /// Whether a client's own word for its address, in an option of IPv4, is overwritten.
-    is_blanked: bool,
+    /// Whether the real server looks for what must not be the client's own words.
+    is_introduced: bool,
     /// Of the flow.
     hash: u64,
 }
@@ -76,15 +75,16 @@ impl Course {
         found: Found,
         headers: &Headers,
         before: Option<Self>,
-        me: WorkerId,
         ledger: &mut Ledger,
         snapshot: &Snapshot,
     ) -> Self {
         let Found { id, direction } = found;
         let connection = ledger.table.get(id);
         let is_rewritten = !connection.flags.has(Flags::ONE_WAY);
-        let has_tunnel = !is_rewritten && connection.flags.has(Flags::TUNNEL);
-        let tunnel = has_tunnel.then(|| connection.tunnel());
+        let tunnel = connection
+            .flags
+            .has(Flags::TUNNEL)
+            .then(|| connection.tunnel());
         let ip_delta = connection.ip_delta(direction);
         let hash = ledger.table.hash(&headers.key);
         let same = before
@@ -96,15 +96,12 @@ impl Course {
             tunnel,
             counted: Some((DestinationId(connection.destination), direction)),
             l4_header_bytes: headers.l4_header_bytes,
-            is_blanked: direction == Direction::Inbound
-                && headers.content == Content::Udp
-                && connection.flags.has(Flags::TOLD_OTHERWISE),
+            is_introduced: connection.flags.has(Flags::TOLD_OTHERWISE),
             hash,
             ends: is_rewritten.then(|| {
                 let key = ledger.table.key(id, direction.turned()).turned();
                 Ends {
-                    identification: same
-                        .unwrap_or_else(|| ledger.identification(key, me, snapshot)),
+                    identification: same.unwrap_or_else(|| ledger.identification(key, snapshot)),
                     addresses: match key {
                         FlowKey::V4(key) => Addresses::V4 {
                             addresses: key.addresses,
@@ -128,7 +125,7 @@ impl Course {
             ends: None,
             counted: None,
             l4_header_bytes: headers.l4_header_bytes,
-            is_blanked: false,
+            is_introduced: false,
             hash: 0,
         }
     }
@@ -149,14 +146,13 @@ impl Course {
             return Err(Verdict::Drop(DropReason::Untranslatable));
         }
         self.way(packet, headers, snapshot)?;
-        let is_told_otherwise = ledger.table.get(found.id).flags.has(Flags::TOLD_OTHERWISE);
-        if is_told_otherwise {
-            introduced::check_first_fragment(packet, headers, found, ledger)?;
+        if self.is_introduced {
+            introduced::check_fragment(headers, found, ledger)?;
         }
         // (2) The connection learns of it.
         ledger.count(found, headers.ip_bytes(), now);
-        if is_told_otherwise {
-            introduced::attend_first_fragment(packet, headers, found, ledger, snapshot, now);
+        if self.is_introduced {
+            introduced::attend_fragment(packet, headers, found, ledger, snapshot, now);
         } else if headers.content == Content::Tcp {
             self.attend(packet, headers, found, ledger, snapshot, now);
         }
@@ -206,28 +202,28 @@ impl Course {
         snapshot: &Snapshot,
     ) -> Result<Verdict, Verdict> {
         let headers = &fragment.headers;
-        let hop = self.way(packet, headers, snapshot)?;
+        let (hop, leaves) = self.way(packet, headers, snapshot)?;
         let frame = packet.frame_mut();
+        let is_from_client = matches!(self.counted, Some((_, Direction::Inbound)));
+        if self.is_introduced && is_from_client && headers.content == Content::Udp {
+            uoa::blank(frame, headers);
+        }
         match self.ends {
             None => super::decrement_ttl(frame, headers),
             Some(ends) => {
-                if self.is_blanked {
-                    uoa::blank(frame, headers);
-                }
                 ends.write(frame, headers);
                 fragment.renumber(frame, ends.identification);
             }
         }
         if let Some(id) = self.tunnel {
-            let identification = ledger.next_identification();
             let tunnel = snapshot.tunnels.get(id);
-            // That there is room was seen above.
-            let encapsulated = tunnel
-                .map(|tunnel| tunnel.encapsulate(packet, headers, identification, || self.hash));
-            debug_assert!(matches!(encapsulated, Some(Ok(()))));
+            // That there is one was seen above.
+            if let Some(tunnel) = tunnel {
+                tun::wrap(packet, headers, tunnel, ledger, snapshot);
+            }
         }
         ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
-        Ok(Verdict::Transmit(hop.port))
+        Ok(leaves)
     }
 
     /// Where it goes, if it can go there.
@@ -236,21 +232,23 @@ impl Course {
         packet: &Packet<'_>,
         headers: &Headers,
         snapshot: &'a Snapshot,
-    ) -> Result<&'a NextHop, Verdict> {
-        let growth = match self.tunnel {
-            None => 0,
-            Some(id) => snapshot
-                .tunnels
-                .get(id)
-                .ok_or(Verdict::Drop(DropReason::NoRoute))?
-                .header_bytes(),
+    ) -> Result<(&'a NextHop, Verdict), Verdict> {
+        let terms = match self.tunnel {
+            None => Terms::growing(0),
+            Some(id) => {
+                let tunnel = snapshot
+                    .tunnels
+                    .get(id)
+                    .ok_or(Verdict::Drop(DropReason::NoRoute))?;
+                tun::terms(id, tunnel, packet, headers, snapshot)
+            }
         };
-        if packet.headroom() < usize::from(growth) {
+        if packet.headroom() < usize::from(terms.growth) {
             return Err(Verdict::Drop(DropReason::NoHeadroom));
         }
         let hop = snapshot.next_hops.get(self.next_hop);
-        super::check_way(headers, self.next_hop, hop, growth)?;
-        Ok(hop)
+        let leaves = super::leave(packet, headers, self.next_hop, hop, &terms)?;
+        Ok((hop, leaves))
     }
 
     /// Notes a later fragment that is forwarded.

@@ -7,7 +7,7 @@
 use weir_wire::toa::{self, Toa};
 use weir_wire::{Content, Headers, Packet, ethernet, ipv4, ipv6, tcp, udp};
 
-use super::{client_address, sequence};
+use super::{Terms, client_address, sequence};
 use crate::connection::{Connection, Direction, Flags, Found, Table};
 use crate::ledger::Ledger;
 use crate::{NextHop, Snapshot, Tick, Verdict};
@@ -35,7 +35,9 @@ pub(super) fn apply(
         0
     };
     // (1) Whatever refuses the packet does so before its first byte changes.
-    super::check_way(headers, hop_id, hop, growth)?;
+    if !super::fits(headers, hop.mtu, growth) {
+        return otherwise(packet, headers, found, ledger, snapshot, now, growth);
+    }
     // (2) The connection learns of it.
     let is_plain = is_plain(headers, connection, direction);
     ledger.count(found, headers.ip_bytes(), now);
@@ -43,14 +45,73 @@ pub(super) fn apply(
         attend(packet, headers, found, ledger, snapshot, now, is_toa_due);
     }
     if is_toa_due {
-        match toa::insert(packet, headers, snapshot.settings.toa_kind) {
-            Toa::Inserted(_) | Toa::Overwritten => {}
-            Toa::NoSpace => ledger.n_toa_omitted += 1,
-        }
+        insert_toa(packet, headers, ledger, snapshot);
     }
     // (3) Both ends are rewritten. That the packet may have grown moves none of its headers.
     rewrite(packet.frame_mut(), headers, found, &ledger.table, hop);
     Ok(Verdict::Transmit(hop.port))
+}
+
+#[inline(always)]
+fn insert_toa(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+) {
+    match toa::insert(packet, headers, snapshot.settings.toa_kind) {
+        Toa::Inserted(_) | Toa::Overwritten => {}
+        Toa::NoSpace => ledger.n_toa_omitted += 1,
+    }
+}
+
+/// Likewise, of one that does not go as it is: apart, so that what goes is not asked twice.
+#[cold]
+fn otherwise(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+    now: Tick,
+    growth: u16,
+) -> Result<Verdict, Verdict> {
+    let hop_id = ledger.table.get(found.id).next_hop(found.direction);
+    let hop = snapshot.next_hops.get(hop_id);
+    let leaves = super::leave(packet, headers, hop_id, hop, &Terms::growing(growth))?;
+    ledger.count(found, headers.ip_bytes(), now);
+    if headers.content == Content::Tcp {
+        let connection = ledger.table.get(found.id);
+        let is_toa_due = found.direction == Direction::Inbound
+            && connection.flags.has(Flags::TOA)
+            && client_address::is_due(connection, headers);
+        attend(packet, headers, found, ledger, snapshot, now, is_toa_due);
+        if is_toa_due {
+            insert_toa(packet, headers, ledger, snapshot);
+        }
+    }
+    rewrite_apart(packet.frame_mut(), headers, found, &ledger.table, hop);
+    if let Verdict::Fragment { .. } = leaves {
+        renumber(packet.frame_mut(), headers, found, ledger, snapshot);
+    }
+    Ok(leaves)
+}
+
+/// An identification for a datagram of IPv4 that is about to be cut.
+#[cold]
+pub(super) fn renumber(
+    frame: &mut [u8],
+    headers: &Headers,
+    Found { id, direction }: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+) {
+    let key = ledger.table.key(id, direction.turned()).turned();
+    let identification = ledger.identification(key, snapshot);
+    let ip_header = frame.get_mut(usize::from(headers.l3)..);
+    if let Some(header) = ip_header.and_then(|header| header.first_chunk_mut()) {
+        ipv4::set_identification(header, identification as u16);
+    }
 }
 
 /// Whether a packet changes nothing but counters, and nothing of it changes but its ends: a datagram, or a segment of

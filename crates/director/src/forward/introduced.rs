@@ -7,6 +7,7 @@ use weir_wire::proxy_protocol::{Header, Version};
 use weir_wire::uoa::{self, Form};
 use weir_wire::{Content, Headers, Packet, payload, tcp};
 
+use super::fullnat::renumber;
 use super::proxy::{self, Inbound};
 use super::translate::{self, rewrite};
 use crate::connection::{Connection, Direction, Flags, Found};
@@ -18,6 +19,7 @@ use crate::{ClientAddress, DropReason, Snapshot, Tick, Verdict};
 const TOLD_DATAGRAMS: u32 = 3;
 
 /// Rewrites a TCP segment or UDP datagram of such a connection. `Err`: it is as it came in.
+#[inline(never)]
 pub(super) fn apply(
     packet: &mut Packet<'_>,
     headers: &Headers,
@@ -44,10 +46,10 @@ pub(super) fn apply(
         ) => {
             let hop_id = ledger.table.get(found.id).next_hop(found.direction);
             let hop = snapshot.next_hops.get(hop_id);
-            translate::check_way(packet, headers, found, &ledger.table, hop, 0)?;
+            let leaves = translate::leave(packet, headers, found, &ledger.table, hop, 0)?;
             ledger.count(found, headers.ip_bytes(), now);
             rewrite(packet, headers, 0, found, ledger, hop);
-            Ok(Verdict::Transmit(hop.port))
+            Ok(numbered(leaves, packet, headers, found, ledger, snapshot))
         }
     }
 }
@@ -63,7 +65,9 @@ fn segment_inbound(
     let connection = ledger.table.get(found.id);
     let hop_id = connection.next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    let sequence = sequence(packet, headers);
+    let sequence = packet.frame()[usize::from(headers.l4)..]
+        .first_chunk()
+        .map_or(0, tcp::sequence);
     // (1) Whatever refuses the packet does so before its first byte changes.
     let header = proxy::header(connection, &headers.key, headers.tcp_flags);
     let step = proxy::inbound(connection, headers, sequence, &header)?;
@@ -71,7 +75,7 @@ fn segment_inbound(
         Inbound::Headed(_) => header.len_bytes(),
         Inbound::Opening(_) | Inbound::Before(_) | Inbound::Behind(_) => 0,
     };
-    translate::check_way(packet, headers, found, &ledger.table, hop, growth)?;
+    let leaves = translate::leave(packet, headers, found, &ledger.table, hop, growth)?;
     check_headroom(packet, growth)?;
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
@@ -81,7 +85,6 @@ fn segment_inbound(
         Inbound::Opening(_) => payload::cut(packet, headers),
         Inbound::Before(_) | Inbound::Headed(_) | Inbound::Behind(_) => *headers,
     };
-    translate::fit_mss(packet, headers, found, ledger, snapshot);
     let segment = segment(packet, headers);
     tcp::blank_option(segment, snapshot.settings.toa_kind);
     // Of another client than the one whose tuple it took over.
@@ -111,7 +114,7 @@ fn segment_inbound(
     }
     // (4) Both ends are rewritten. That the packet may have grown moves none of its headers.
     rewrite(packet, headers, growth, found, ledger, hop);
-    Ok(Verdict::Transmit(hop.port))
+    Ok(numbered(leaves, packet, headers, found, ledger, snapshot))
 }
 
 fn segment_outbound(
@@ -124,9 +127,17 @@ fn segment_outbound(
 ) -> Result<Verdict, Verdict> {
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    translate::check_way(packet, headers, found, &ledger.table, hop, 0)?;
+    let leaves = translate::leave(packet, headers, found, &ledger.table, hop, 0)?;
     ledger.count(found, headers.ip_bytes(), now);
     ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
+    attend_outbound(packet, headers, found, ledger);
+    translate::fit_mss(packet, headers, found, ledger, snapshot);
+    rewrite(packet, headers, 0, found, ledger, hop);
+    Ok(numbered(leaves, packet, headers, found, ledger, snapshot))
+}
+
+/// Numbers of a real server's segment, and what is learned from them.
+fn attend_outbound(packet: &mut Packet<'_>, headers: &Headers, found: Found, ledger: &mut Ledger) {
     let client = ledger.table.key(found.id, Direction::Inbound);
     let connection = ledger.table.get_mut(found.id);
     let header = proxy::header(connection, &client, headers.tcp_flags);
@@ -137,9 +148,6 @@ fn segment_outbound(
         &header,
         segment(packet, headers),
     );
-    translate::fit_mss(packet, headers, found, ledger, snapshot);
-    rewrite(packet, headers, 0, found, ledger, hop);
-    Ok(Verdict::Transmit(hop.port))
 }
 
 fn datagram_inbound(
@@ -166,7 +174,7 @@ fn datagram_inbound(
     };
     let form = due_form(connection, headers);
     let growth = header.len_bytes() + form.map_or(0, |form| uoa::growth(form, headers));
-    translate::check_way(packet, headers, found, &ledger.table, hop, growth)?;
+    let leaves = translate::leave(packet, headers, found, &ledger.table, hop, growth)?;
     check_headroom(packet, header.len_bytes())?;
     ledger.count(found, headers.ip_bytes(), now);
     uoa::blank(packet.frame_mut(), headers);
@@ -186,44 +194,55 @@ fn datagram_inbound(
         }
     }
     rewrite(packet, &headers, header.len_bytes(), found, ledger, hop);
-    Ok(Verdict::Transmit(hop.port))
+    Ok(numbered(leaves, packet, &headers, found, ledger, snapshot))
 }
 
-/// Refuses the first fragment of a client's datagram that would have to carry a header: what it grew by would move all
-/// the others.
-#[cold]
-pub(super) fn check_first_fragment(
-    packet: &Packet<'_>,
+/// Gives a packet that is to be cut an identification of its own.
+fn numbered(
+    leaves: Verdict,
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    found: Found,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+) -> Verdict {
+    if let Verdict::Fragment { .. } = leaves {
+        renumber(packet.frame_mut(), headers, found, ledger, snapshot);
+    }
+    leaves
+}
+
+/// Whether a first fragment may go on, in which nothing can be inserted. `Err`: the real server would read what the
+/// client says of itself where it looks for the PROXY header.
+pub(super) fn check_fragment(
     headers: &Headers,
     found: Found,
     ledger: &Ledger,
 ) -> Result<(), Verdict> {
-    let connection = ledger.table.get(found.id);
-    let passes = match (found.direction, headers.content) {
-        (Direction::Outbound, _) => true,
-        (Direction::Inbound, Content::Tcp) => {
-            let header = proxy::header(connection, &headers.key, headers.tcp_flags);
-            // How long the segment is nobody knows yet: what does not begin behind the first byte may reach beyond it.
-            match proxy::inbound(connection, headers, sequence(packet, headers), &header)? {
-                Inbound::Behind(_) => true,
-                Inbound::Opening(_) | Inbound::Before(_) | Inbound::Headed(_) => false,
-            }
-        }
-        (
-            Direction::Inbound,
-            Content::Udp | Content::Sctp | Content::Icmp | Content::IcmpError | Content::Arp,
-        ) => connection.flags.client_address() != Some(ClientAddress::ProxyV2),
+    let flags = ledger.table.get(found.id).flags;
+    let is_tcp = headers.content == Content::Tcp;
+    let is_headed = match flags.client_address() {
+        Some(ClientAddress::ProxyV1) => is_tcp,
+        Some(ClientAddress::ProxyV2) => true,
+        Some(
+            ClientAddress::Toa
+            | ClientAddress::UdpOption
+            | ClientAddress::UdpHeader
+            | ClientAddress::None,
+        )
+        | None => false,
     };
-    if passes {
-        Ok(())
-    } else {
-        Err(Verdict::Drop(DropReason::FragmentNeedsHeader))
+    // A stream has its header once; behind that nothing need be inserted.
+    let is_behind =
+        is_tcp && flags.has(Flags::HEADER_ARRIVED) && !headers.tcp_flags.has(tcp::Flags::SYN);
+    if found.direction == Direction::Inbound && is_headed && !is_behind {
+        return Err(Verdict::Drop(DropReason::FragmentBeforeHeader));
     }
+    Ok(())
 }
 
-/// What is done to the first fragment's L4 header apart from its L4 ports, and what is learned from it. It was not refused.
-#[cold]
-pub(super) fn attend_first_fragment(
+/// What is done to a first fragment apart from its ends, and what is learned from it.
+pub(super) fn attend_fragment(
     packet: &mut Packet<'_>,
     headers: &Headers,
     found: Found,
@@ -232,43 +251,28 @@ pub(super) fn attend_first_fragment(
     now: Tick,
 ) {
     if headers.content != Content::Tcp {
-        let is_inbound = found.direction == Direction::Inbound;
-        if is_inbound && due_form(ledger.table.get(found.id), headers).is_some() {
-            ledger.n_toa_omitted += 1;
-        }
+        let connection = ledger.table.get(found.id);
+        let is_due =
+            found.direction == Direction::Inbound && due_form(connection, headers).is_some();
+        ledger.n_toa_omitted += u64::from(is_due);
         return;
     }
     ledger.advance(found, headers.tcp_flags, now, &snapshot.settings.timeouts);
-    let client = ledger.table.key(found.id, Direction::Inbound);
-    let connection = ledger.table.get_mut(found.id);
-    let header = proxy::header(connection, &client, headers.tcp_flags);
-    match found.direction {
-        Direction::Outbound => proxy::outbound(
-            connection,
-            headers.tcp_flags,
-            headers.tcp_acknowledgement,
-            &header,
-            segment(packet, headers),
-        ),
-        Direction::Inbound => {
-            let step = proxy::inbound(connection, headers, sequence(packet, headers), &header);
-            let segment = segment(packet, headers);
-            tcp::blank_option(segment, snapshot.settings.toa_kind);
-            if connection.flags.has(Flags::SHIFTED) && headers.tcp_flags.has(tcp::Flags::SYN) {
-                tcp::blank_option(segment, tcp::TIMESTAMPS);
-            }
-            if let Ok(Inbound::Behind(delta)) = step {
-                tcp::shift_sequence(segment, delta);
-            }
-        }
+    if found.direction == Direction::Outbound {
+        return attend_outbound(packet, headers, found, ledger);
     }
-}
-
-/// The sequence number of a segment.
-fn sequence(packet: &Packet<'_>, headers: &Headers) -> u32 {
-    packet.frame()[usize::from(headers.l4)..]
-        .first_chunk()
-        .map_or(0, tcp::sequence)
+    let connection = ledger.table.get(found.id);
+    let (delta, is_shifted) = (
+        connection.sequence_delta,
+        connection.flags.has(Flags::SHIFTED),
+    );
+    let segment = segment(packet, headers);
+    tcp::blank_option(segment, snapshot.settings.toa_kind);
+    if is_shifted && headers.tcp_flags.has(tcp::Flags::SYN) {
+        tcp::blank_option(segment, tcp::TIMESTAMPS);
+    }
+    // There is no header before it, or it is behind that.
+    tcp::shift_sequence(segment, delta);
 }
 
 /// The form of DPVS's that goes with a datagram. They are of one IP version.

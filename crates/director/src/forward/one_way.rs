@@ -4,33 +4,34 @@
 //! is forwarded.
 //! Does not know: what is done to the packet.
 
-use weir_wire::{Content, Headers, sctp};
+use weir_wire::{Content, Headers, Packet, sctp};
 
+use super::Terms;
 use crate::connection::Found;
 use crate::ledger::Ledger;
 use crate::{NextHop, Snapshot, Tick, Verdict};
 
-/// Sees whether a packet, to be sent with `growth` more bytes, may go on, and lets the connection learn of it. Returns
-/// where it goes.
+/// Sees whether a packet, to be sent on these terms, may go on, and lets the connection learn of it. Returns
+/// where it goes, and how.
 #[inline(always)]
 pub(super) fn admit<'a>(
-    frame: &[u8],
+    packet: &Packet<'_>,
     headers: &Headers,
     found: Found,
-    growth: u16,
+    terms: &Terms,
     ledger: &mut Ledger,
     snapshot: &'a Snapshot,
     now: Tick,
-) -> Result<&'a NextHop, Verdict> {
+) -> Result<(&'a NextHop, Verdict), Verdict> {
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    super::check_way(headers, hop_id, hop, growth)?;
+    let leaves = super::leave(packet, headers, hop_id, hop, terms)?;
     ledger.count(found, headers.ip_bytes(), now);
     let timeouts = &snapshot.settings.timeouts;
     if headers.content == Content::Tcp {
         ledger.advance(found, headers.tcp_flags, now, timeouts);
     } else if headers.content == Content::Sctp {
-        ledger.advance_sctp(found, sctp::chunk(frame, headers), now, timeouts);
+        ledger.advance_sctp(found, sctp::chunk(packet.frame(), headers), now, timeouts);
     }
-    Ok(hop)
+    Ok((hop, leaves))
 }

@@ -9,6 +9,7 @@ use weir_wire::{FlowKey, Headers, Packet, Protocol, ethernet, icmp, icmpv6, ipv4
 
 use super::{client_address, introduced, proxy};
 
+use super::{Cuts, Terms};
 use crate::connection::{Connection, Direction, Flags, Found};
 use crate::ledger::Ledger;
 use crate::{ClientAddress, DropReason, Snapshot, Verdict};
@@ -25,7 +26,16 @@ pub(super) fn apply(
     let connection = ledger.table.get(found.id);
     let hop_id = connection.next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
-    super::check_way(headers, hop_id, hop, 0)?;
+    let leaves = super::leave(
+        packet,
+        headers,
+        hop_id,
+        hop,
+        &Terms {
+            cuts: Cuts::Never,
+            ..Terms::growing(0)
+        },
+    )?;
     // The quoted packet becomes the one that the error's receiver sent: its own pair, in the other direction.
     let quoted = ledger.table.key(found.id, found.direction.turned());
     let client = ledger.table.key(found.id, Direction::Inbound);
@@ -94,7 +104,7 @@ pub(super) fn apply(
         }
     }
     ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
-    Ok(Verdict::Transmit(hop.port))
+    Ok(leaves)
 }
 
 /// Bytes that weir inserts into the packets that go the other way: those that an error on this way is about.

@@ -4,6 +4,7 @@
 
 use weir_wire::{Headers, Packet, ethernet};
 
+use super::Terms;
 use crate::{NextHopId, Snapshot, Verdict};
 
 /// Sends a packet on to a next hop. `Err`: it is as it came in.
@@ -15,9 +16,9 @@ pub(crate) fn route(
     snapshot: &Snapshot,
 ) -> Result<Verdict, Verdict> {
     let hop = snapshot.next_hops.get(hop_id);
-    super::check_way(headers, hop_id, hop, 0)?;
+    let leaves = super::leave(packet, headers, hop_id, hop, &Terms::growing(0))?;
     let frame = packet.frame_mut();
     super::decrement_ttl(frame, headers);
     ethernet::rewrite(frame, &hop.ethernet);
-    Ok(Verdict::Transmit(hop.port))
+    Ok(leaves)
 }

@@ -7,6 +7,8 @@
 
 use weir_wire::{FlowKey, Headers, Packet, ethernet, ipv4, ipv6, sctp};
 
+use super::Terms;
+use super::fullnat::renumber;
 use crate::connection::Found;
 use crate::ledger::Ledger;
 use crate::{Snapshot, Tick, Verdict};
@@ -25,7 +27,7 @@ pub(super) fn apply(
     let hop_id = ledger.table.get(found.id).next_hop(found.direction);
     let hop = snapshot.next_hops.get(hop_id);
     // (1) Whatever refuses the packet does so before its first byte changes.
-    super::check_way(headers, hop_id, hop, 0)?;
+    let leaves = super::leave(packet, headers, hop_id, hop, &Terms::growing(0))?;
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
     let chunk = sctp::chunk(packet.frame(), headers);
@@ -55,5 +57,8 @@ pub(super) fn apply(
         let l4_ports = ends.l4_ports().to_ne_bytes();
         sctp::rewrite(header, l4_ports, headers.end - headers.l4);
     }
-    Ok(Verdict::Transmit(hop.port))
+    if let Verdict::Fragment { .. } = leaves {
+        renumber(packet.frame_mut(), headers, found, ledger, snapshot);
+    }
+    Ok(leaves)
 }

@@ -8,7 +8,7 @@ use weir_wire::toa::{self, Toa};
 use weir_wire::translation::{self, PathMtu};
 use weir_wire::{Content, FlowKey, Headers, Packet, ethernet, icmp, icmpv6, ipv6, sctp, tcp};
 
-use super::{client_address, fullnat, related};
+use super::{Cuts, Terms, client_address, fullnat, related};
 use crate::connection::{Connection, Direction, Flags, Found, Table};
 use crate::ledger::Ledger;
 use crate::{DropReason, NextHop, Snapshot, Tick, Verdict};
@@ -35,7 +35,7 @@ pub(super) fn apply(
         0
     };
     // (1) Whatever refuses the packet does so before its first byte changes.
-    check_way(packet, headers, found, &ledger.table, hop, n_inserted)?;
+    leave(packet, headers, found, &ledger.table, hop, n_inserted)?;
     // (2) The connection learns of it.
     ledger.count(found, headers.ip_bytes(), now);
     if headers.content == Content::Tcp {
@@ -61,24 +61,30 @@ pub(super) fn apply(
     Ok(Verdict::Transmit(hop.port))
 }
 
-/// As `super::check_way`, of a packet that is to be translated if its connection is, and grows by `n_inserted` bytes beside.
-pub(super) fn check_way(
+/// As `super::leave`, of a packet that is to be translated if its connection is, and grows by `n_inserted` bytes beside. What
+/// is translated is not cut.
+pub(super) fn leave(
     packet: &Packet<'_>,
     headers: &Headers,
     found: Found,
     table: &Table,
     hop: &NextHop,
     n_inserted: u16,
-) -> Result<(), Verdict> {
+) -> Result<Verdict, Verdict> {
     let connection = table.get(found.id);
     let hop_id = connection.next_hop(found.direction);
+    let terms = Terms::growing(n_inserted);
     if !connection.is_translated() {
-        return super::check_way(headers, hop_id, hop, n_inserted);
+        return super::leave(packet, headers, hop_id, hop, &terms);
     }
     let growth = growth(headers, &ends(table, found)) + i32::from(n_inserted);
-    let mtu = most_as_received(hop.mtu, growth);
-    if headers.ip_bytes() > mtu || headers.ttl <= 1 {
-        return Err(super::refuse(headers, hop_id, hop, mtu));
+    let most = most_as_received(hop.mtu, growth);
+    if headers.ip_bytes() > most || headers.ttl <= 1 {
+        let never = Terms {
+            cuts: Cuts::Never,
+            ..terms
+        };
+        super::leave_otherwise(packet.frame(), headers, hop_id, hop, &never, most)?;
     }
     if (packet.headroom() as i32) < growth {
         return Err(Verdict::Drop(DropReason::NoHeadroom));
@@ -86,10 +92,10 @@ pub(super) fn check_way(
     if !translation::is_translatable(packet.frame(), headers) {
         return Err(Verdict::Drop(DropReason::Untranslatable));
     }
-    Ok(())
+    Ok(Verdict::Transmit(hop.port))
 }
 
-/// As `fullnat::rewrite_apart`, of a packet that was let pass by [`check_way`] and has grown by `n_inserted` bytes since.
+/// As `fullnat::rewrite_apart`, of a packet that was let pass by [`leave`] and has grown by `n_inserted` bytes since.
 pub(super) fn rewrite(
     packet: &mut Packet<'_>,
     headers: &Headers,
@@ -182,7 +188,7 @@ pub(super) fn related(
 ) -> Result<Verdict, Verdict> {
     let connection = ledger.table.get(found.id);
     let hop = snapshot.next_hops.get(connection.next_hop(found.direction));
-    check_way(packet, headers, found, &ledger.table, hop, 0)?;
+    leave(packet, headers, found, &ledger.table, hop, 0)?;
     let frame = packet.frame();
     let (l3, l4, end) = (
         usize::from(headers.l3),

@@ -3,12 +3,13 @@
 //! Promises: the inner packet changes in its TTL only.
 //! Does not know: how an outer header is written (`weir_wire::tunnel`), or how the real server answers.
 
-use weir_wire::{Headers, Packet, ethernet};
+use weir_wire::tunnel::Tunnel;
+use weir_wire::{Headers, Packet, ethernet, ipv4};
 
-use super::one_way;
+use super::{Cuts, Terms, one_way};
 use crate::connection::Found;
 use crate::ledger::Ledger;
-use crate::{DropReason, NextHop, Snapshot, Tick, Verdict};
+use crate::{DropReason, Snapshot, Tick, TunnelId, Verdict};
 
 /// Sends a client's packet through its tunnel to the real server. `Err`: it is as it came in.
 #[inline(never)]
@@ -29,46 +30,56 @@ pub(super) fn apply(
     if packet.headroom() < usize::from(growth) {
         return Err(Verdict::Drop(DropReason::NoHeadroom));
     }
-    let path_mtu = snapshot.path_mtus.get(tunnel_id);
-    let is_too_big = u32::from(headers.ip_bytes()) + u32::from(growth) > u32::from(path_mtu);
-    if is_too_big && !tunnel.may_be_cut(packet.frame(), headers) {
-        return Err(refuse(headers, found, growth, path_mtu, ledger, snapshot));
-    }
-    let hop = one_way::admit(
-        packet.frame(),
-        headers,
-        found,
-        growth,
-        ledger,
-        snapshot,
-        now,
-    )?;
+    let terms = terms(tunnel_id, tunnel, packet, headers, snapshot);
+    let (hop, leaves) = one_way::admit(packet, headers, found, &terms, ledger, snapshot, now)?;
     super::decrement_ttl(packet.frame_mut(), headers);
+    wrap(packet, headers, tunnel, ledger, snapshot);
+    ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
+    Ok(leaves)
+}
+
+/// On what terms a packet leaves in a tunnel: cut as the outer packet may be, which under `pmtu_disc: 0` is whatever the
+/// inner one says; and no larger than what is known to get through.
+#[inline]
+pub(super) fn terms(
+    id: TunnelId,
+    tunnel: &Tunnel,
+    packet: &Packet<'_>,
+    headers: &Headers,
+    snapshot: &Snapshot,
+) -> Terms {
+    let is_cut = || {
+        snapshot.settings.ipvs.fragments_tunnelled && tunnel.is_ipv4() && !headers.is_ipv6()
+            || tunnel.may_be_cut(packet.frame(), headers)
+    };
+    let path_mtu = snapshot.path_mtus.get(id);
+    let growth = tunnel.header_bytes();
+    let cuts = if is_cut() { Cuts::All } else { Cuts::Never };
+    Terms {
+        growth,
+        path_mtu,
+        cuts,
+    }
+}
+
+/// Puts a packet into its tunnel. That there is room was seen before.
+#[inline]
+pub(super) fn wrap(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    tunnel: &Tunnel,
+    ledger: &mut Ledger,
+    snapshot: &Snapshot,
+) {
     let identification = ledger.next_identification();
-    // That there is room was seen above.
     let encapsulated = tunnel.encapsulate(packet, headers, identification, || {
         ledger.table.hash(&headers.key)
     });
     debug_assert!(encapsulated.is_ok());
-    ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
-    Ok(Verdict::Transmit(hop.port))
-}
-
-/// What happens to a packet that is too big for the way behind the next hop: what happens to one that is too big for that.
-#[cold]
-fn refuse(
-    headers: &Headers,
-    found: Found,
-    growth: u16,
-    path_mtu: u16,
-    ledger: &Ledger,
-    snapshot: &Snapshot,
-) -> Verdict {
-    let hop_id = ledger.table.get(found.id).next_hop(found.direction);
-    let hop = snapshot.next_hops.get(hop_id);
-    let narrower = NextHop {
-        mtu: hop.mtu.min(path_mtu),
-        ..*hop
-    };
-    super::refuse(headers, hop_id, &narrower, growth)
+    if snapshot.settings.ipvs.fragments_tunnelled && tunnel.is_ipv4() && !headers.is_ipv6() {
+        let outer = packet.frame_mut().get_mut(ethernet::HEADER_BYTES..);
+        if let Some(outer) = outer.and_then(|outer| outer.first_chunk_mut()) {
+            ipv4::allow_fragmentation(outer, identification);
+        }
+    }
 }

@@ -107,11 +107,11 @@ fn first(
     };
     let outcome = way.and_then(|way| match way {
         Way::Connection(found) => {
-            let course = Course::of(found, headers, before, me, ledger, snapshot);
+            let course = Course::of(found, headers, before, ledger, snapshot);
             course.begin(packet, fragment, found, ledger, snapshot, now)
         }
         Way::OnePacket(found) => {
-            let course = Course::of(found, headers, before, me, ledger, snapshot);
+            let course = Course::of(found, headers, before, ledger, snapshot);
             let outcome = course.begin(packet, fragment, found, ledger, snapshot, now);
             ledger.close(found.id, snapshot);
             outcome
@@ -137,9 +137,11 @@ fn stage_without(verdict: Verdict) -> Stage {
         | Verdict::Punt(PuntReason::NeighbourUnresolved(_) | PuntReason::NeighbourUnknown) => {
             Stage::Waits
         }
-        Verdict::Punt(_) | Verdict::Drop(_) | Verdict::Transmit(_) | Verdict::Hold(_) => {
-            Stage::Refused
-        }
+        Verdict::Punt(_)
+        | Verdict::Drop(_)
+        | Verdict::Transmit(_)
+        | Verdict::Fragment { .. }
+        | Verdict::Hold(_) => Stage::Refused,
     }
 }
 

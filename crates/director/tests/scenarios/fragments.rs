@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use weir_director::{
-    DropReason, Encapsulation, HELD, NextHop, PuntReason, Scheduler, State, Verdict, WorkerId,
+    ClientAddress, DropReason, Encapsulation, HELD, NextHop, PuntReason, Scheduler, State, Verdict,
+    WorkerId,
 };
 use weir_testkit::{
     By, Decoded, Family, FrameBuilder, IPV4, IPV6, IntoEndpoint, LAN_MAC, Part, Random, Rig, Site,
@@ -692,4 +693,80 @@ fn a_fragment_with_its_last_ttl_goes_no_further() {
         rig.receive(WorkerId(0), &frames[1])
             .is_dropped(DropReason::FragmentFirstRefused);
     }
+}
+
+/// What is to be read before the data cannot be put into a fragment, and the client's own must not take its place.
+#[test]
+fn no_fragment_goes_where_a_proxy_header_is_read_first() {
+    for family in FAMILIES {
+        for (client_address, is_refused) in [
+            (ClientAddress::ProxyV2, true),
+            (ClientAddress::ProxyV1, false),
+            (ClientAddress::None, false),
+            (ClientAddress::UdpHeader, false),
+        ] {
+            let mut rig = told_by(client_address);
+            let frames = cut(&datagram(family).bytes(), 7, 1400);
+            if is_refused {
+                rig.receive(WorkerId(0), &frames[0])
+                    .is_dropped(DropReason::FragmentBeforeHeader);
+                rig.receive(WorkerId(0), &frames[1])
+                    .is_dropped(DropReason::FragmentFirstRefused);
+                continue;
+            }
+            let there = whole(&pass(&mut rig, By::FullNat, &frames));
+            assert_eq!(there.data(), &frames_data(&frames)[8..]);
+            let n_omitted = u64::from(client_address == ClientAddress::UdpHeader);
+            assert_eq!(rig.directors[0].n_toa_omitted(), n_omitted);
+            let reply = cut(&answer(&there).data_bytes(3000).bytes(), 9, 1400);
+            assert_eq!(
+                whole(&pass(&mut rig, By::FullNat, &reply)).data().len(),
+                3000
+            );
+        }
+    }
+}
+
+/// A stream has its header once: behind that its segments may be in fragments, with numbers as the real server counts.
+#[test]
+fn segments_behind_a_proxy_header_may_be_in_fragments() {
+    for family in FAMILIES {
+        let mut rig = told_by(ClientAddress::ProxyV2);
+        let (client, vip) = (family.client, family.vip);
+        let fragments = |frame: FrameBuilder| cut(&frame.bytes(), 7, 1024);
+        let syn = rig.forward(&tcp(client, vip).syn().seq(100));
+        let (real, local) = (syn.destination, syn.source);
+        let reply = |frame: FrameBuilder| frame.macs(real_server_mac(real.ip()), LAN_MAC);
+        rig.forward(&reply(tcp(real, local).syn().seq(900).ack(101)));
+        let data = tcp(client, vip).seq(101).ack(901).data_bytes(2000);
+        rig.receive(WorkerId(0), &fragments(data)[0])
+            .is_dropped(DropReason::FragmentBeforeHeader);
+        let headed = rig.forward(&tcp(client, vip).seq(101).ack(901).data(b"hello"));
+        let header_bytes = headed.data().len() as u32 - 5;
+        rig.forward(&reply(tcp(real, local).seq(901).ack(106 + header_bytes)));
+        let data = tcp(client, vip).seq(106).ack(901).data_bytes(2000);
+        let there = whole(&pass(&mut rig, By::FullNat, &fragments(data)));
+        assert_eq!(there.segment().sequence, 106 + header_bytes);
+        assert_eq!(there.data().len(), 2000);
+        let answered = reply(
+            tcp(real, local)
+                .seq(901)
+                .ack(2106 + header_bytes)
+                .data_bytes(2000),
+        );
+        let back = whole(&pass(&mut rig, By::FullNat, &fragments(answered)));
+        assert_eq!(back.segment().acknowledgement, 2106);
+    }
+}
+
+/// One real server of each family, told of the client so.
+fn told_by(client_address: ClientAddress) -> Rig {
+    let site = Site::new().client_address(client_address);
+    let protocols = [Protocol::Tcp, Protocol::Udp];
+    let services = FAMILIES
+        .iter()
+        .flat_map(|family| protocols.map(|protocol| (family, protocol)));
+    Rig::new(services.fold(site, |site, (family, protocol)| {
+        site.service(protocol, family.vip, Scheduler::Rr, &[(family.real, 1)])
+    }))
 }

@@ -69,6 +69,7 @@ fn valid_frames(rig: &mut Rig) -> Vec<Vec<u8>> {
 fn name(verdict: Verdict) -> String {
     match verdict {
         Verdict::Transmit(_) => "transmit".into(),
+        Verdict::Fragment { .. } => "fragment".into(),
         Verdict::HandOff(_) => "hand_off".into(),
         Verdict::Hold(_) => "hold".into(),
         Verdict::Consult(_) => "consult".into(),

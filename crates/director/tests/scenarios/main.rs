@@ -26,6 +26,7 @@ mod snapshots;
 mod takeover;
 mod thresholds;
 mod toa;
+mod too_big;
 mod translation;
 mod tunnel_errors;
 mod udp_clients;

@@ -97,18 +97,6 @@ fn what_does_not_fit_is_punted_with_the_mtu() {
     }
 }
 
-/// weir does not fragment: also who allows it is told what fits.
-#[test]
-fn what_might_be_fragmented_is_answered_too() {
-    let mut rig = tcp_rig();
-    let conversation = Conversation::establish(&mut rig, IPV4.client, IPV4.vip);
-    rig.publish(|site| site.mtu("10.0.0.11", 1400));
-    let frame = conversation.inbound(1, 2).may_be_fragmented();
-    rig.send(&frame.clone().ip_bytes(1401))
-        .is_punted(PuntReason::TooBig { mtu: 1400 });
-    rig.forward(&frame.ip_bytes(1400));
-}
-
 /// A way so narrow that not even the option fits: refused, not miscounted.
 #[test]
 fn an_mtu_below_the_option_leaves_nothing() {

@@ -1,9 +1,9 @@
 //! A PROXY header before the first byte of a client's stream.
 
-use weir_director::{ClientAddress, DropReason, PuntReason, Scheduler, State, WorkerId};
+use weir_director::{ClientAddress, DropReason, PuntReason, Scheduler, State};
 use weir_testkit::{
-    Decoded, FAMILIES, Family, IPV4, IntoEndpoint, LAN_MAC, Rig, Site, TcpOption, cut, decode,
-    icmp, proxied, real_server_mac, reassemble, tcp,
+    Decoded, FAMILIES, Family, IPV4, IntoEndpoint, LAN_MAC, Rig, Site, TcpOption, icmp, proxied,
+    real_server_mac, tcp,
 };
 use weir_wire::Protocol;
 
@@ -588,54 +588,5 @@ fn icmp_errors_quote_the_clients_numbers() {
         rig.forward(&conversation.outbound(1, 9 + header));
         let told = too_big(&mut rig, family, &conversation, 9 + header);
         assert_eq!(told, (9, without));
-    });
-}
-
-/// In fragments a segment can carry no header: at the first byte, or before it, it is dropped, and so are its parts. Behind
-/// it, it is shifted as any other.
-#[test]
-fn fragments_do_not_get_past_it() {
-    each(|version, mut rig, family| {
-        if family.growth() != 0 {
-            // Fragments do not cross between IP versions.
-            return;
-        }
-        let conversation = answered(&mut rig, family);
-        let header = header_bytes(version, family);
-        let needs_header = DropReason::FragmentNeedsHeader;
-        for (n, (sequence, reason)) in [
-            (0, DropReason::BeforeProxyHeader),
-            (1, needs_header),
-            (u32::MAX, DropReason::BeforeProxyHeader),
-            (u32::MAX - 5000, needs_header),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let segment = conversation.inbound(sequence, 1).data_bytes(600);
-            let parts = cut(&segment.bytes(), 70 + n as u32, 200);
-            let reasons = [reason, DropReason::FragmentFirstRefused];
-            for (part, reason) in parts.iter().zip(reasons) {
-                rig.receive(WorkerId(0), part).is_dropped(reason);
-            }
-        }
-        let syn = tcp(family.client, family.vip).syn().seq(CLIENT_ISN);
-        let syn = cut(&syn.data_bytes(600).bytes(), 77, 200);
-        rig.receive(WorkerId(0), &syn[0]).is_dropped(needs_header);
-        for (n, arrives) in [false, true].into_iter().enumerate() {
-            let segment = conversation.inbound(9, 1).data_bytes(600);
-            let parts = cut(&segment.bytes(), 80 + n as u32, 200);
-            let sent: Vec<Vec<u8>> = parts
-                .iter()
-                .map(|part| rig.receive(WorkerId(0), part).frame)
-                .collect();
-            let whole = decode(&reassemble(&sent).expect("a whole datagram"));
-            assert_eq!(sequence(&whole), 9 + header, "arrived: {arrives}");
-            assert_eq!(whole.data(), decode(&segment.bytes()).data());
-            rig.forward(&conversation.outbound(1, 1 + header));
-        }
-        // Nor was the first byte forgotten.
-        let first = rig.forward(&conversation.inbound(1, 1).data(b"first"));
-        assert_eq!(sequence(&first), 1 + header);
     });
 }

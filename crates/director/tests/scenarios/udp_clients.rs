@@ -1,9 +1,7 @@
 //! The client's address with datagrams of UDP: a PROXY header in each, or one of DPVS's forms in the first.
 
-use weir_director::{ClientAddress, DropReason, PuntReason, Scheduler, WorkerId};
-use weir_testkit::{
-    FAMILIES, Family, IPV4, IPV6, IntoEndpoint, Rig, Site, cut, decode, proxied, reassemble, udp,
-};
+use weir_director::{ClientAddress, DropReason, PuntReason, Scheduler};
+use weir_testkit::{FAMILIES, Family, IPV4, IPV6, IntoEndpoint, Rig, Site, proxied, udp};
 use weir_wire::{Endpoint, Headers, Protocol, checksum};
 
 use crate::conversation::{client, reply};
@@ -215,30 +213,4 @@ fn toa_has_no_form_for_datagrams() {
     let sent = rig.send(&udp(IPV4.client, IPV4.vip).data(b"query"));
     let headers = Headers::parse(&sent.frame).unwrap();
     assert_eq!((headers.l4, sent.frame.len()), (34, 47));
-}
-
-/// What comes in fragments can carry nothing: under a PROXY header it is dropped, otherwise it goes without and is counted.
-#[test]
-fn a_datagram_in_fragments_goes_without_or_not_at_all() {
-    for family in [IPV4, IPV6] {
-        let query = udp(family.client, family.vip).data_bytes(600);
-        let parts = cut(&query.bytes(), 7, 200);
-        let mut rig = rig(ClientAddress::ProxyV2);
-        for (part, reason) in parts.iter().zip([
-            DropReason::FragmentNeedsHeader,
-            DropReason::FragmentFirstRefused,
-        ]) {
-            rig.receive(WorkerId(0), part).is_dropped(reason);
-        }
-        for form in FORMS {
-            let mut rig = self::rig(form);
-            let sent: Vec<Vec<u8>> = parts
-                .iter()
-                .map(|part| rig.receive(WorkerId(0), part).frame)
-                .collect();
-            let whole = decode(&reassemble(&sent).expect("a whole datagram"));
-            assert_eq!(whole.data(), decode(&query.bytes()).data());
-            assert_eq!(rig.directors[0].n_toa_omitted(), 1);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod checksums;
+mod fragmenting;
 mod fragments;
 mod frames;
 mod neighbours;

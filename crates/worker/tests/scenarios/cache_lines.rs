@@ -22,6 +22,6 @@ fn mailboxes_and_listings_of_two_workers_share_no_line() {
 #[test]
 fn counters_are_integers_without_gaps() {
     let n_integers =
-        4 + weir_director::DropReason::COUNT + weir_director::PuntReason::COUNT + 6 + 3;
+        5 + weir_director::DropReason::COUNT + weir_director::PuntReason::COUNT + 6 + 3;
     assert_eq!(size_of::<Counters>(), 8 * n_integers);
 }

@@ -74,8 +74,12 @@ fn frame(random: &mut Random) -> Vec<u8> {
             return random.bytes(n_bytes);
         }
     };
-    let n_bytes = if random.percent(10) { 1460 } else { 8 };
-    let mut bytes = builder.data_bytes(n_bytes).bytes();
+    let n_bytes = if random.percent(10) { 1520 } else { 8 };
+    let mut builder = builder.data_bytes(n_bytes);
+    if random.percent(50) {
+        builder = builder.may_be_fragmented();
+    }
+    let mut bytes = builder.bytes();
     if random.percent(5) {
         bytes.truncate(random.below(60));
     }
@@ -130,7 +134,7 @@ fn n_outgoing(team: &Team) -> usize {
 /// What the counters say is in rings or waits to be transmitted.
 fn n_inside(all: &[Counters], seen: &Seen) -> usize {
     let came_in = sum(all, |counters| counters.received) + seen.ordered.iter().sum::<usize>();
-    came_in - sum(all, ended)
+    came_in + sum(all, |counters| counters.made) - sum(all, ended)
 }
 
 /// Frames that ended at a worker, in whatever way.
@@ -244,7 +248,7 @@ fn check_totals(team: &mut Team, seen: &Seen) {
     assert_eq!(first.handed_over, second.taken_over);
     assert_eq!(second.handed_over, first.taken_over);
     for (counters, ordered) in all.iter().zip(seen.ordered) {
-        let came_in = counters.received + counters.taken_over + ordered as u64;
+        let came_in = counters.received + counters.made + counters.taken_over + ordered as u64;
         assert_eq!(came_in, ended(counters) + counters.handed_over);
     }
     // The faults did happen.
@@ -259,6 +263,7 @@ fn check_totals(team: &mut Team, seen: &Seen) {
         let n_dropped = sum(&all, |counters| counters.dropped[reason.index()]);
         assert_ne!(n_dropped, 0, "{reason}");
     }
+    assert_ne!(sum(&all, |counters| counters.made), 0);
     assert_ne!(first.handed_over, 0);
     assert_ne!(second.handed_over, 0);
 }

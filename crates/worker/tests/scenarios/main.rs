@@ -8,6 +8,7 @@ mod bursts;
 mod cache_lines;
 mod conservation;
 mod expiry;
+mod fragments;
 mod hand_offs;
 mod kinds_of_ports;
 mod listings;
