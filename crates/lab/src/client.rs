@@ -317,14 +317,25 @@ const FIRST_CPORT: u16 = 20_000;
 ///
 /// Errors: an answer is missing, late, or not what was sent followed by a name.
 pub fn udp_echo(client: &Namespace, server: SocketAddr, count: u16) -> Result<Vec<String>> {
+    // Lengths differ, so that odd ones and even ones are both checksummed.
+    udp_echo_of(client, server, count, |number| usize::from(number % 512))
+}
+
+/// Likewise, of datagrams of which each is longer than `n_bytes` of its number.
+pub fn udp_echo_of(
+    client: &Namespace,
+    server: SocketAddr,
+    count: u16,
+    n_bytes: fn(u16) -> usize,
+) -> Result<Vec<String>> {
     client.enter(|| {
         (0..count)
-            .map(|number| udp_echo_once(server, number))
+            .map(|number| udp_echo_once(server, number, n_bytes(number)))
             .collect()
     })?
 }
 
-fn udp_echo_once(server: SocketAddr, number: u16) -> Result<String> {
+fn udp_echo_once(server: SocketAddr, number: u16, n_bytes: usize) -> Result<String> {
     let any: IpAddr = if server.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
@@ -337,15 +348,15 @@ fn udp_echo_once(server: SocketAddr, number: u16) -> Result<String> {
         .connect(server)
         .with_context(|| format!("there is no route to {server}"))?;
     socket.set_read_timeout(Some(DATAGRAM_LIMIT))?;
-    // Lengths differ, so that odd ones and even ones are both checksummed.
-    let question = format!(
-        "datagram {number} {}|",
-        "x".repeat(usize::from(number % 512))
-    );
+    // No two of its parts are alike.
+    let filling: String = (0..n_bytes)
+        .map(|n| char::from(b'a' + (n * n % 25 + n / 1000) as u8 % 26))
+        .collect();
+    let question = format!("datagram {number} {filling}|");
     socket
         .send(question.as_bytes())
         .context("a datagram cannot be sent")?;
-    let mut answer = [0; 2048];
+    let mut answer = vec![0; 65_536];
     let len = socket
         .recv(&mut answer)
         .with_context(|| format!("datagram {number} was not answered"))?;
