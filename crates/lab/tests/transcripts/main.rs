@@ -105,24 +105,14 @@ struct NotYet {
 
 const NOT_YET: &[NotYet] = &[
     NotYet {
-        section: "TUN ipip",
-        step: "same, no DF",
-        reason: "weir does not fragment yet: it answers with what would fit",
-    },
-    NotYet {
-        section: "TUN ipip",
-        step: "DF, pmtu_disc=0",
-        reason: "weir takes no other value of pmtu_disc than 1 yet",
-    },
-    NotYet {
         section: "fragments",
         step: "first fragment",
-        reason: "weir forwards no fragments yet",
+        reason: "the kernel puts them together before an AF_PACKET port: `fragments.rs` has them by AF_XDP",
     },
     NotYet {
         section: "fragments",
         step: "second fragment",
-        reason: "weir forwards no fragments yet",
+        reason: "the kernel puts them together before an AF_PACKET port: `fragments.rs` has them by AF_XDP",
     },
 ];
 
