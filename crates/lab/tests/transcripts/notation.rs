@@ -209,6 +209,38 @@ pub(crate) fn describe(frame: &[u8]) -> Result<String> {
     Ok(format!("->mac {high:02x}{low:02x} {packet}"))
 }
 
+/// Whether a frame carries a part of a packet only.
+pub(crate) fn is_fragment(frame: &[u8]) -> bool {
+    let header = frame.get(ETHERNET_BYTES..).map(Ipv4Header::from_slice);
+    matches!(header, Some(Ok((header, _))) if header.is_fragmenting_payload())
+}
+
+/// The packet in words that these fragments, in their order, make; nothing while one is missing.
+pub(crate) fn put_together(fragments: &[Vec<u8>]) -> Result<Option<String>> {
+    let mut whole = None;
+    let mut payload = Vec::new();
+    for frame in fragments {
+        let (header, part) = Ipv4Header::from_slice(&frame[ETHERNET_BYTES..])?;
+        let len = usize::from(header.total_len) - header.header_len();
+        let offset = 8 * usize::from(header.fragment_offset.value());
+        ensure!(offset == payload.len(), "a fragment is for {offset}");
+        payload.extend(part.get(..len).context("a fragment was cut off")?);
+        let first: &mut Ipv4Header = whole.get_or_insert_with(|| header.clone());
+        ensure!(
+            first.identification == header.identification,
+            "two datagrams"
+        );
+        if !header.more_fragments {
+            first.more_fragments = false;
+            first.set_payload_len(payload.len())?;
+            first.header_checksum = first.calc_header_checksum();
+            let bytes = [&first.to_bytes()[..], &payload].concat();
+            return describe_packet(&bytes, Extent::Whole).map(Some);
+        }
+    }
+    Ok(None)
+}
+
 /// Whether what is read is meant to be a whole packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
