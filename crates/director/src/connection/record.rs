@@ -223,7 +223,7 @@ impl From<Connection> for Line {
 }
 
 /// Makes the protocol of a template none that a packet has: `Table::is_key_of` need not ask.
-const TEMPLATE_PROTOCOL: u8 = 0x80;
+const TEMPLATE_PROTOCOL: u8 = 0x40;
 
 #[inline]
 fn template_bit(flags: Flags) -> u8 {

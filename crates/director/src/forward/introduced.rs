@@ -112,6 +112,7 @@ fn segment_inbound(
         }
         Inbound::Behind(delta) => tcp::shift_sequence(segment, delta),
     }
+    translate::fit_mss(packet, headers, found, ledger, snapshot);
     // (4) Both ends are rewritten. That the packet may have grown moves none of its headers.
     rewrite(packet, headers, growth, found, ledger, hop);
     Ok(numbered(leaves, packet, headers, found, ledger, snapshot))
