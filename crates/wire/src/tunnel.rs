@@ -109,13 +109,19 @@ impl Tunnel {
         self.local
     }
 
-    /// The outer source address of a flow's packets.
+    /// Whether each flow has a source address of its own.
     #[inline]
-    fn source(&self, flow_hash: impl FnOnce() -> u64) -> IpAddr {
-        if self.varied == 0 {
-            self.local
-        } else {
-            self.varied_source(flow_hash() as u32)
+    pub fn is_varied(&self) -> bool {
+        self.varied != 0
+    }
+
+    /// The tunnel as the packets of one flow take it: from an address that `flow_hash` picks.
+    #[cold]
+    pub fn of_flow(&self, flow_hash: u64) -> Self {
+        Self {
+            local: self.varied_source(flow_hash as u32),
+            varied: 0,
+            ..*self
         }
     }
 
@@ -193,15 +199,16 @@ impl Tunnel {
     /// tag, whose addresses are still to be written; padding behind the packet goes.
     ///
     /// `headers` is what [`Headers::parse`] learned of this packet, `identification` that of an outer IPv4 packet that
-    /// may be fragmented. `flow_hash` gives a number that is the same for all packets of a flow: from it come GUE's
-    /// source port and an address of a prefix, so that the way there and the far end's queues are shared out.
+    /// may be fragmented. `flow_hash` gives a number that is the same for all packets of a flow: from it comes GUE's
+    /// source port, so that the way there and the far end's queues are shared out. The source is the tunnel's first
+    /// address (see [`Self::of_flow`]).
     #[inline]
     pub fn encapsulate(
         &self,
         packet: &mut Packet<'_>,
         headers: &Headers,
         identification: u16,
-        flow_hash: impl Fn() -> u64,
+        flow_hash: impl FnOnce() -> u64,
     ) -> Result<(), NoRoom> {
         let l3 = usize::from(headers.l3);
         let ip_bytes = headers.ip_bytes();
@@ -215,11 +222,10 @@ impl Tunnel {
         let shim_bytes = self.shim_bytes();
         let (ip, shim) = outer.split_at_mut(header_bytes - shim_bytes);
         let inner_packet = &inner_packet[..usize::from(ip_bytes)];
-        let source = self.source(&flow_hash);
-        let protocol = self.write_shim(shim, inner_packet, &inner, source, flow_hash);
+        let protocol = self.write_shim(shim, inner_packet, &inner, flow_hash);
         let payload_bytes = shim_bytes as u16 + ip_bytes;
         let ttl = headers.ttl.saturating_sub(1);
-        let ether_type = match (source, self.remote) {
+        let ether_type = match (self.local, self.remote) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let new = ipv4::NewHeader {
                     source,
@@ -260,7 +266,6 @@ impl Tunnel {
         shim: &mut [u8],
         payload: &[u8],
         inner: &Inner,
-        source: IpAddr,
         flow_hash: impl FnOnce() -> u64,
     ) -> u8 {
         if self.encapsulation == Encapsulation::Ipip {
@@ -290,7 +295,7 @@ impl Tunnel {
                 // Version 0, a data message without optional fields.
                 shim[udp::HEADER_BYTES + 1] = inner.protocol;
                 if checksum {
-                    let sum = self.addresses_sum(source, len_bytes)
+                    let sum = self.addresses_sum(len_bytes)
                         + Delta(checksum::sum(shim))
                         + Delta(checksum::sum(payload));
                     let sum = if sum.0 == 0xffff { 0xffff } else { !sum.0 };
@@ -301,8 +306,8 @@ impl Tunnel {
         }
     }
 
-    fn addresses_sum(&self, source: IpAddr, len_bytes: usize) -> Delta {
-        match (source, self.remote) {
+    fn addresses_sum(&self, len_bytes: usize) -> Delta {
+        match (self.local, self.remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
                 let addresses = [local.octets(), remote.octets()];
                 checksum::pseudo_header(addresses.as_flattened(), UDP, len_bytes)

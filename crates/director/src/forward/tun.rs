@@ -21,7 +21,8 @@ pub(super) fn apply(
     snapshot: &Snapshot,
     now: Tick,
 ) -> Result<Verdict, Verdict> {
-    let tunnel_id = ledger.table.get(found.id).tunnel();
+    let connection = ledger.table.get(found.id);
+    let (tunnel_id, hop_id) = (connection.tunnel(), connection.next_hop(found.direction));
     let tunnel = snapshot
         .tunnels
         .get(tunnel_id)
@@ -30,8 +31,14 @@ pub(super) fn apply(
     if packet.headroom() < usize::from(growth) {
         return Err(Verdict::Drop(DropReason::NoHeadroom));
     }
-    let terms = terms(tunnel_id, tunnel, packet, headers, snapshot);
-    let (hop, leaves) = one_way::admit(packet, headers, found, &terms, ledger, snapshot, now)?;
+    let hop = snapshot.next_hops.get(hop_id);
+    let mtu = hop.mtu.min(snapshot.path_mtus.get(tunnel_id));
+    let mut leaves = Verdict::Transmit(hop.port);
+    if !super::fits(headers, mtu, growth) {
+        let terms = terms(tunnel_id, tunnel, packet, headers, snapshot);
+        leaves = super::leave(packet, headers, hop_id, hop, &terms)?;
+    }
+    one_way::learn(packet, headers, found, ledger, snapshot, now);
     super::decrement_ttl(packet.frame_mut(), headers);
     wrap(packet, headers, tunnel, ledger, snapshot);
     ethernet::rewrite(packet.frame_mut(), &hop.ethernet);
@@ -40,7 +47,7 @@ pub(super) fn apply(
 
 /// On what terms a packet leaves in a tunnel: cut as the outer packet may be, which under `pmtu_disc: 0` is whatever the
 /// inner one says; and no larger than what is known to get through.
-#[inline]
+#[cold]
 pub(super) fn terms(
     id: TunnelId,
     tunnel: &Tunnel,
@@ -63,7 +70,7 @@ pub(super) fn terms(
 }
 
 /// Puts a packet into its tunnel. That there is room was seen before.
-#[inline]
+#[inline(never)]
 pub(super) fn wrap(
     packet: &mut Packet<'_>,
     headers: &Headers,
@@ -72,14 +79,34 @@ pub(super) fn wrap(
     snapshot: &Snapshot,
 ) {
     let identification = ledger.next_identification();
-    let encapsulated = tunnel.encapsulate(packet, headers, identification, || {
-        ledger.table.hash(&headers.key)
-    });
+    let flow_hash = || ledger.table.hash(&headers.key);
+    let of_flow;
+    let tunnel = if tunnel.is_varied() {
+        of_flow = tunnel.of_flow(flow_hash());
+        &of_flow
+    } else {
+        tunnel
+    };
+    let encapsulated = tunnel.encapsulate(packet, headers, identification, flow_hash);
     debug_assert!(encapsulated.is_ok());
-    if snapshot.settings.ipvs.fragments_tunnelled && tunnel.is_ipv4() && !headers.is_ipv6() {
-        let outer = packet.frame_mut().get_mut(ethernet::HEADER_BYTES..);
-        if let Some(outer) = outer.and_then(|outer| outer.first_chunk_mut()) {
-            ipv4::allow_fragmentation(outer, identification);
-        }
+    if snapshot.settings.ipvs.fragments_tunnelled {
+        allow_fragmentation(packet, headers, tunnel, identification);
+    }
+}
+
+/// Lets routers cut the outer packet, if it is IPv4 in IPv4.
+#[cold]
+fn allow_fragmentation(
+    packet: &mut Packet<'_>,
+    headers: &Headers,
+    tunnel: &Tunnel,
+    identification: u16,
+) {
+    if !tunnel.is_ipv4() || headers.is_ipv6() {
+        return;
+    }
+    let outer = packet.frame_mut().get_mut(ethernet::HEADER_BYTES..);
+    if let Some(outer) = outer.and_then(|outer| outer.first_chunk_mut()) {
+        ipv4::allow_fragmentation(outer, identification);
     }
 }
