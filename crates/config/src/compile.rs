@@ -182,8 +182,7 @@ impl Numbers {
         })
     }
 
-    /// Adds the destinations to which NAT leads no more, and forgets those that have no connections left. A connection
-    /// to one that has another method now counts too, which does no harm.
+    /// Adds the destinations to which NAT leads no more, and forgets those of services that have no connections left.
     fn remember_nat(&mut self, config: &Config, load: impl Fn(DestinationId) -> Load) {
         let now: HashSet<_> = config.services.iter().flat_map(by_nat).collect();
         let before = self.services.values().map(|known| &*known.as_compiled);
@@ -192,9 +191,10 @@ impl Numbers {
             .chain(self.former_nat.drain())
             .filter(|candidate| !now.contains(candidate))
             .collect();
+        // All connections of the service are where those under NAT are, whatever destination they go to.
         let lives = |it: &ByNat| {
-            let id = self.destination(&it.service, it.real);
-            id.is_some_and(|id| load(id) != Load::default())
+            let numbers = self.destinations.get(&it.service);
+            numbers.is_some_and(|numbers| numbers.values().any(|id| load(*id) != Load::default()))
         };
         self.former_nat = candidates.into_iter().filter(lives).collect();
     }

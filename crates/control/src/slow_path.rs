@@ -13,7 +13,7 @@ use weir_director::{
 };
 use weir_wire::ethernet::Mac;
 use weir_wire::tunnel_error::TunnelError;
-use weir_wire::{Headers, ethernet};
+use weir_wire::{Content, Headers, ethernet};
 
 use crate::address::is_one_host;
 use crate::announce::{Announcer, Claim, Standing};
@@ -303,6 +303,9 @@ impl SlowPath {
             .ok_or(DropReason::SourceInvalid)?;
         let (end, refusal) = if self.is_foreign(receiver) {
             (receiver, DropReason::AddressNotOurs)
+        } else if headers.content == Content::IcmpError {
+            // It opens a connection for whom it quotes (`schedule_icmp`), whoever has sent it.
+            (headers.key.source().ip(), DropReason::SourceInvalid)
         } else {
             (sender, DropReason::SourceInvalid)
         };

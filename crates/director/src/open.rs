@@ -82,11 +82,7 @@ pub(crate) fn open(
     let service = find_service(headers, destination_use, snapshot);
     // (2) Who had the connection goes on.
     if !was_handed_over && over.is_none() {
-        let owner = if snapshot.services.has_nat(&service_key(headers)) {
-            snapshot.steering.owner_under_nat(&headers.key)
-        } else {
-            snapshot.steering.owner(&headers.key, destination_use)
-        };
+        let owner = snapshot.owner(&headers.key, destination_use);
         if owner != me {
             return Err(Verdict::HandOff(owner));
         }
@@ -209,14 +205,6 @@ pub(crate) fn require_sender(source: IpAddr, snapshot: &Snapshot) -> Result<(), 
     Ok(())
 }
 
-/// What the service is called to which a packet goes, if it goes to one.
-fn service_key(headers: &Headers) -> ServiceKey {
-    ServiceKey {
-        protocol: headers.key.protocol(),
-        virtual_endpoint: headers.key.destination(),
-    }
-}
-
 fn find_service<'a>(
     headers: &Headers,
     destination_use: AddressUse,
@@ -225,7 +213,7 @@ fn find_service<'a>(
     match destination_use {
         AddressUse::Virtual => snapshot
             .services
-            .serving(&service_key(headers))
+            .serving(&ServiceKey::of(&headers.key))
             .ok_or(Verdict::Punt(PuntReason::NoService)),
         // A reply without a connection; the real server should give it up too.
         AddressUse::Local | AddressUse::FormerlyLocal if headers.content == Content::Tcp => {

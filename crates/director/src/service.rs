@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use weir_wire::{Endpoint, L4Port, Protocol};
+use weir_wire::{Endpoint, FlowKey, L4Port, Protocol};
 
 use crate::{
     DestinationId, LocalPool, NextHopId, Persistence, Schedule, ServiceId, Thresholds, TunnelId,
@@ -25,6 +25,15 @@ pub struct ServiceKey {
 }
 
 impl ServiceKey {
+    /// What the service is called to which a client's packet with this key goes, if it goes to one.
+    #[inline]
+    pub(crate) fn of(client: &FlowKey) -> Self {
+        Self {
+            protocol: client.protocol(),
+            virtual_endpoint: client.destination(),
+        }
+    }
+
     /// The name of the service that takes what no other of this VIP and protocol wants.
     #[cold]
     fn of_all_l4_ports(&self) -> Self {
@@ -261,11 +270,8 @@ impl Services {
     }
 
     fn is_nat_service(&self, key: &ServiceKey) -> bool {
-        let is_of_all = || {
-            let all = key.of_all_l4_ports();
-            !self.by_key.contains_key(key) && self.nat_services.contains(&all)
-        };
-        self.nat_services.contains(key) || is_of_all()
+        // Connections of a service of all L4 ports may be older than one of this port alone.
+        self.nat_services.contains(key) || self.nat_services.contains(&key.of_all_l4_ports())
     }
 
     /// Whether an address is that of a real server whose gateway the director is, because it is reached by NAT.

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_wire::FlowKey;
+
 use crate::connection::State;
 use crate::{
-    DestinationId, Generation, LocalAddresses, NextHops, PathMtus, Routes, Services, Steering,
-    Tick, Tunnels,
+    AddressUse, DestinationId, Generation, LocalAddresses, NextHops, PathMtus, Routes, ServiceKey,
+    Services, Steering, Tick, Tunnels, WorkerId,
 };
 
 /// What a worker decides by.
@@ -167,5 +169,16 @@ impl Timeouts {
     #[inline]
     pub fn ticks(&self, state: State) -> u32 {
         self.ticks[state.index()]
+    }
+}
+
+impl Snapshot {
+    /// The worker that owns a client's flow, or of a reply to a local address that one: where it opens its connection.
+    pub(crate) fn owner(&self, key: &FlowKey, destination_use: AddressUse) -> WorkerId {
+        if self.services.has_nat(&ServiceKey::of(key)) {
+            self.steering.owner_under_nat(key)
+        } else {
+            self.steering.owner(key, destination_use)
+        }
     }
 }

@@ -14,7 +14,6 @@ use weir_wire::tunnel_error::{QuotedInner, TunnelError};
 use weir_wire::{FlowKey, Packet, ethernet, ipv6};
 
 use crate::address::AddressUse;
-use crate::connection::Flags;
 use crate::ledger::Ledger;
 use crate::open::require_sender;
 use crate::service::ServiceKey;
@@ -74,7 +73,7 @@ impl AboutTunnel<'_> {
         // (3)
         let inner = error.inner(tunnel, frame);
         if let Some(QuotedInner { key, .. }) = &inner {
-            let owner = owner(key, snapshot);
+            let owner = snapshot.owner(key, AddressUse::Virtual);
             if owner != me && matches!(arrival, Arrival::Wire { .. }) {
                 return Err(Verdict::HandOff(owner));
             }
@@ -132,15 +131,6 @@ fn largest_inner(tunnel: &Tunnel, path_mtu: u16, key: &FlowKey) -> u16 {
     }
 }
 
-/// The worker that owns a client's flow.
-fn owner(key: &FlowKey, snapshot: &Snapshot) -> WorkerId {
-    if snapshot.services.has_nat(&service_key(key)) {
-        snapshot.steering.owner_under_nat(key)
-    } else {
-        snapshot.steering.owner(key, AddressUse::Virtual)
-    }
-}
-
 /// Whether a connection of this client goes through a tunnel. Of a service whose connections end with their packet, one
 /// did if any destination is reached by it.
 fn goes_through(id: TunnelId, key: &FlowKey, ledger: &Ledger, snapshot: &Snapshot) -> bool {
@@ -149,15 +139,8 @@ fn goes_through(id: TunnelId, key: &FlowKey, ledger: &Ledger, snapshot: &Snapsho
         .filter(|found| found.direction == Direction::Inbound)
         .map(|found| ledger.table.get(found.id));
     if let Some(connection) = connection {
-        return connection.flags.has(Flags::TUNNEL) && connection.tunnel() == id;
+        return connection.tunnel() == Some(id);
     }
-    let service = snapshot.services.find(&service_key(key));
+    let service = snapshot.services.serving(&ServiceKey::of(key));
     service.is_some_and(|service| service.one_packet && service.has_tunnel(id))
-}
-
-fn service_key(key: &FlowKey) -> ServiceKey {
-    ServiceKey {
-        protocol: key.protocol(),
-        virtual_endpoint: key.destination(),
-    }
 }

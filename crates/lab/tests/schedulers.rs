@@ -52,12 +52,14 @@ const SCHEDULERS: [(&str, Promise); 18] = [
 ];
 
 impl Promise {
-    fn is_kept(self, shares: &BTreeMap<String, usize>) -> bool {
+    /// Whether all but `n_strays` requests at most went where they should.
+    fn is_kept(self, shares: &BTreeMap<String, usize>, n_strays: usize) -> bool {
         let share = |server: &str| shares.get(server).copied().unwrap_or(0);
+        let is_nearly = |share: usize, promised: usize| share.abs_diff(promised) <= n_strays;
         match self {
-            Shares(promised) => [share("rs1"), share("rs2")] == promised,
-            OneServer => shares.len() == 1,
-            Server(server) => share(server) == REQUESTS,
+            Shares([rs1, rs2]) => is_nearly(share("rs1"), rs1) && is_nearly(share("rs2"), rs2),
+            OneServer => shares.values().any(|share| is_nearly(*share, REQUESTS)),
+            Server(server) => is_nearly(share(server), REQUESTS),
             Answers => share("rs1") + share("rs2") == REQUESTS,
         }
     }
@@ -79,6 +81,13 @@ fn every_scheduler_serves(method: Method) -> Result<()> {
     };
     let first = services(&rig, SCHEDULERS[0].0);
     rig.serve(1, &first)?;
+    // Where weir sees nothing of the replies, an L4 port that the client uses again goes back to the server of its last
+    // connection, as in IPVS.
+    let n_strays = if method.real_servers_have_the_vip() {
+        4
+    } else {
+        0
+    };
     for (scheduler, promise) in SCHEDULERS {
         let cpus = config::last_cpus(1)?;
         let text = config::text(&rig.topology, &cpus, &services(&rig, scheduler));
@@ -89,7 +98,7 @@ fn every_scheduler_serves(method: Method) -> Result<()> {
             let answers = client::curl(client, &url, REQUESTS)?;
             let shares = client::shares(answers.iter().map(|answer| answer.body.as_str()));
             assert!(
-                promise.is_kept(&shares) && answers.len() == REQUESTS,
+                promise.is_kept(&shares, n_strays) && answers.len() == REQUESTS,
                 "{method:?}, {scheduler}, {family}: {promise:?}, {shares:?}"
             );
             let download = Download::start(client, &format!("{url}/files/big"), &file, None)?;

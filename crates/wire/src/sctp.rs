@@ -122,9 +122,43 @@ pub fn rewrite(header: &mut [u8; HEADER_BYTES], l4_ports: [u8; 4], len_bytes: u1
     let before = u32::from_le_bytes([*a, *b, *c, *d]);
     let changed = before ^ u32::from_le_bytes(l4_ports);
     [*a, *b, *c, *d] = l4_ports;
-    let [of_low, of_high] = [len_bytes & 0xff, len_bytes >> 8].map(usize::from);
-    let difference = times(times(changed, BYTES[of_low]), PAGES[of_high]);
-    *checksum = (u32::from_le_bytes(*checksum) ^ difference).to_le_bytes();
+    *checksum = (u32::from_le_bytes(*checksum) ^ difference(changed, len_bytes)).to_le_bytes();
+}
+
+/// Hides the addresses that a packet with INIT or INIT ACK names beside its own (RFC 9260 §3.3.2.1, §3.3.3.1), and mends its
+/// checksum: whoever reads it skips them. Behind a translation of addresses they lead past it, or nowhere.
+///
+/// How: the two highest bits of a parameter's type say what becomes of one that is not known; 10 is to skip it without a
+/// word (§3.2.1).
+pub fn hide_addresses(packet: &mut [u8]) {
+    const PARAMETERS: usize = HEADER_BYTES + 20;
+    const SKIPPED: u8 = 0x80;
+    let len_bytes = packet.len();
+    let mut at = PARAMETERS;
+    while let Some([type_high, type_low, length @ ..]) =
+        packet.get(at..).and_then(|rest| rest.first_chunk::<4>())
+    {
+        let length = usize::from(u16::from_be_bytes(*length));
+        // IPv4 address, IPv6 address, host name.
+        if let (0, 5 | 6 | 11) = (*type_high, *type_low) {
+            packet[at] |= SKIPPED;
+            let changed = u32::from_le_bytes([SKIPPED, 0, 0, 0]);
+            let difference = difference(changed, (len_bytes - at) as u16);
+            for (byte, change) in packet[CHECKSUM..HEADER_BYTES]
+                .iter_mut()
+                .zip(difference.to_le_bytes())
+            {
+                *byte ^= change;
+            }
+        }
+        at += length.max(4).next_multiple_of(4);
+    }
+}
+
+/// What changing four bytes does to the checksum, `n_bytes` before the packet's end.
+fn difference(changed: u32, n_bytes: u16) -> u32 {
+    let [of_low, of_high] = [n_bytes & 0xff, n_bytes >> 8].map(usize::from);
+    times(times(changed, BYTES[of_low]), PAGES[of_high])
 }
 
 /// Whether the checksum of a whole packet is right.

@@ -27,6 +27,7 @@ const LAB: &[&str] = &[
     "nginx-light",
     "iperf3",
     "iputils-ping",
+    "libusrsctp-examples",
 ];
 /// What the virtual machine takes; its kernel is fetched, not installed (`guest_kernel`).
 const VIRTUAL_MACHINE: &[&str] = &["qemu-system-x86", "busybox-static", "cpio", "binutils"];

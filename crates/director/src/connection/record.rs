@@ -340,9 +340,11 @@ impl Connection {
         NextHopId(self.next_hops[direction as usize])
     }
 
-    /// The tunnel of a connection with `Flags::TUNNEL`.
-    pub(crate) fn tunnel(&self) -> TunnelId {
-        TunnelId(self.next_hops[Direction::Outbound as usize])
+    /// The tunnel that inbound packets go through.
+    #[inline]
+    pub(crate) fn tunnel(&self) -> Option<TunnelId> {
+        let is_there = self.flags.has(Flags::ONE_WAY) && self.flags.has(Flags::TUNNEL);
+        is_there.then_some(TunnelId(self.next_hops[Direction::Outbound as usize]))
     }
 
     /// What rewriting a packet this way does to the IPv4 header checksum, the TTL aside.

@@ -81,10 +81,7 @@ impl Course {
         let Found { id, direction } = found;
         let connection = ledger.table.get(id);
         let is_rewritten = !connection.flags.has(Flags::ONE_WAY);
-        let tunnel = connection
-            .flags
-            .has(Flags::TUNNEL)
-            .then(|| connection.tunnel());
+        let tunnel = connection.tunnel();
         let ip_delta = connection.ip_delta(direction);
         let hash = ledger.table.hash(&headers.key);
         let same = before

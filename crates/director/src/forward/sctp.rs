@@ -1,10 +1,12 @@
 //! SCTP under NAT and FULLNAT: both ends of a packet are rewritten, as those of TCP and UDP are.
 //!
 //! Promises: a checksum that was right stays right, and one that was wrong stays wrong. TTL or hop limit is decremented.
+//! Neither end learns of addresses that the other has beside: what went there would not come by here.
 //! Does not know: what TCP needs beside that.
 //!
 //! Apart from `fullnat`, so that TCP and UDP need not ask whether a packet is of SCTP.
 
+use weir_wire::sctp::Chunk;
 use weir_wire::{FlowKey, Headers, Packet, ethernet, ipv4, ipv6, sctp};
 
 use super::Terms;
@@ -53,7 +55,11 @@ pub(super) fn apply(
             }
         }
     }
-    if let Some(header) = frame[usize::from(headers.l4)..].first_chunk_mut() {
+    let sctp_packet = &mut frame[usize::from(headers.l4)..usize::from(headers.end)];
+    if let Chunk::Init | Chunk::InitAck = chunk {
+        sctp::hide_addresses(sctp_packet);
+    }
+    if let Some(header) = sctp_packet.first_chunk_mut() {
         let l4_ports = ends.l4_ports().to_ne_bytes();
         sctp::rewrite(header, l4_ports, headers.end - headers.l4);
     }

@@ -4,6 +4,7 @@
 //! segments fit: an MSS is lowered to what leaves room for the longer header.
 //! Does not know: how headers and ICMP errors are written (`weir_wire::translation`); fragments, which do not cross.
 
+use weir_wire::sctp::Chunk;
 use weir_wire::toa::{self, Toa};
 use weir_wire::translation::{self, PathMtu};
 use weir_wire::{Content, FlowKey, Headers, Packet, ethernet, icmp, icmpv6, ipv6, sctp, tcp};
@@ -45,6 +46,10 @@ pub(super) fn apply(
     if headers.content == Content::Sctp {
         let chunk = sctp::chunk(packet.frame(), headers);
         ledger.advance_sctp(found, chunk, now, &snapshot.settings.timeouts);
+        if let Chunk::Init | Chunk::InitAck = chunk {
+            let sctp_packet = usize::from(headers.l4)..usize::from(headers.end);
+            sctp::hide_addresses(&mut packet.frame_mut()[sctp_packet]);
+        }
     }
     if is_toa_due {
         n_inserted = match toa::insert(packet, headers, snapshot.settings.toa_kind) {

@@ -23,10 +23,9 @@ pub(super) fn apply(
 ) -> Result<Verdict, Verdict> {
     let connection = ledger.table.get(found.id);
     let (tunnel_id, hop_id) = (connection.tunnel(), connection.next_hop(found.direction));
-    let tunnel = snapshot
-        .tunnels
-        .get(tunnel_id)
-        .ok_or(Verdict::Drop(DropReason::NoRoute))?;
+    let no_tunnel = Verdict::Drop(DropReason::NoRoute);
+    let tunnel_id = tunnel_id.ok_or(no_tunnel)?;
+    let tunnel = snapshot.tunnels.get(tunnel_id).ok_or(no_tunnel)?;
     let growth = tunnel.header_bytes();
     if packet.headroom() < usize::from(growth) {
         return Err(Verdict::Drop(DropReason::NoHeadroom));

@@ -172,7 +172,8 @@ impl Store {
         let Some(datagram) = self.datagrams[usize::from(id.0)].as_mut() else {
             return;
         };
-        datagram.n_seen_bytes += u32::from(fragment.part_bytes);
+        let n_seen_bytes = datagram.n_seen_bytes;
+        datagram.n_seen_bytes = n_seen_bytes.saturating_add(u32::from(fragment.part_bytes));
         if !fragment.more_follow {
             datagram.n_bytes = Some(u32::from(fragment.offset) + u32::from(fragment.part_bytes));
         }

@@ -164,3 +164,40 @@ proptest! {
         prop_assert_eq!(packet, before, "and back");
     }
 }
+
+/// Every other parameter stays, and so does everything in a packet that is cut off anywhere.
+#[test]
+fn addresses_in_init_are_hidden() {
+    let parameters: [(u16, &[u8]); 5] = [
+        (5, &[192, 0, 2, 1]),
+        (6, &[1; 16]),
+        (12, &[0, 5, 0, 6]),
+        (11, b"host\0"),
+        (7, &[9; 30]),
+    ];
+    let mut chunks = vec![1, 0, 0, 0];
+    chunks.extend([7; 16]);
+    for (kind, value) in parameters {
+        chunks.extend(kind.to_be_bytes());
+        chunks.extend((4 + value.len() as u16).to_be_bytes());
+        chunks.extend(value);
+        chunks.resize(chunks.len().next_multiple_of(4), 0);
+    }
+    let frame = frames::sctp(CLIENT_V4, VIP_V4, &chunks);
+    let l4 = usize::from(parse(&frame).unwrap().l4);
+    let mut packet = frame[l4..].to_vec();
+    assert!(sctp::checksum_is_right(&packet));
+    sctp::hide_addresses(&mut packet);
+    assert!(sctp::checksum_is_right(&packet));
+    let mut expected = frame[l4..].to_vec();
+    for at in [32, 40, 68] {
+        expected[at] = 0x80;
+    }
+    sctp::fill_checksum(&mut expected);
+    assert_eq!(packet, expected);
+    for len in 12..frame.len() - l4 {
+        let mut cut = frame[l4..][..len].to_vec();
+        sctp::hide_addresses(&mut cut);
+        assert!(!sctp::checksum_is_right(&cut), "what was wrong stays wrong");
+    }
+}
