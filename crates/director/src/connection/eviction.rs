@@ -41,6 +41,7 @@ impl Worth {
         freshness: 0,
     };
 
+    /// Or as good as that.
     fn is_half_open(self) -> bool {
         self.kind == Self::LEAST.kind
     }
@@ -59,9 +60,11 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
         | State::SctpCookieWait
         | State::SctpCookie
         | State::SctpCookieEchoed => 0,
+        // What a flood of opening packets leaves behind.
+        State::Template if connection.n_sponsored() == 0 => 0,
         State::TimeWait | State::Close | State::SctpRejected | State::SctpClosed => 1,
         State::Udp if unseen_ticks >= IDLE_TICKS => 2,
-        State::Template | State::AssuredTemplate if connection.n_sponsored() == 0 => 3,
+        State::AssuredTemplate if connection.n_sponsored() == 0 => 3,
         State::Template
         | State::AssuredTemplate
         | State::Udp
@@ -84,9 +87,9 @@ fn worth(connection: &Connection, now: Tick) -> Option<Worth> {
 }
 
 impl Table {
-    /// Makes room by ending what is worth least among the places that come next: half-open connections first, then
-    /// those that are over, then idle datagram flows, then templates without connections; within each the one unseen for
-    /// longest. Once enough half-open ones are among them it looks no further. For an IPv6 connection it takes a whole pair
+    /// Makes room by ending what is worth least among the places that come next: half-open connections first, and templates
+    /// that never had more than such ones, then those that are over, then idle datagram flows, then
+    /// templates without connections; within each the one unseen for longest. Once enough half-open ones are among them it looks no further. For an IPv6 connection it takes a whole pair
     /// of lines, or nothing; where a pair is free, it is connections that have run out, and any one will do. Returns what
     /// was ended.
     pub(crate) fn evict(&mut self, room: Room, now: Tick) -> [Option<Connection>; 2] {

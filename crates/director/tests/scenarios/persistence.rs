@@ -381,6 +381,25 @@ fn no_packet_meets_a_template() {
     assert_eq!(rig.connections().len(), 3);
 }
 
+/// A flood of SYNs leaves no more templates behind than half-open connections, which are what a client lives by until it
+/// has answered.
+#[test]
+fn a_flood_does_not_fill_the_table_with_templates() {
+    let mut rig = Rig::with_connections(persistent(Site::new(), IPV4, "255.255.255.255"), 64);
+    for host in 0..1000_u32 {
+        let from = Endpoint::new((0xc612_0000 + host).to_be_bytes().into(), 1000);
+        rig.forward(&tcp(from, IPV4.vip).syn());
+        rig.pass(Duration::from_millis(1));
+    }
+    let all = rig.connections();
+    let n_templates = all.iter().filter(|it| it.state.is_template()).count();
+    assert!(
+        n_templates <= all.len() / 2 + 1,
+        "{n_templates} of {}",
+        all.len()
+    );
+}
+
 /// Where room is needed, a template without connections goes, and none that has some.
 #[test]
 fn templates_without_connections_make_room() {
